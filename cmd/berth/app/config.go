@@ -1,0 +1,103 @@
+package app
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"time"
+
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+
+	"github.com/berth-csi/berth/csi"
+	"github.com/berth-csi/berth/internal/diagnostics"
+	"github.com/berth-csi/berth/internal/kube"
+	"github.com/berth-csi/berth/internal/lead"
+	"github.com/berth-csi/berth/provisioner"
+)
+
+// Config is everything that Run needs, checked.
+type Config struct {
+	Version        string
+	Client         kubernetes.Interface
+	DriverAddress  string
+	DriverTimeout  time.Duration
+	StartupTimeout time.Duration // 0: no limit
+	Diagnostics    diagnostics.Config
+	Election       *lead.Config // nil: no election
+
+	// Provisioner makes the controller's configuration, once it is known who the driver is.
+	Provisioner func(driver csi.Driver) provisioner.Config
+}
+
+func newConfig(o *Options, version string) (*Config, error) {
+	access := kube.Access{
+		Kubeconfig: o.Kube.Kubeconfig, Master: o.Kube.Master, QPS: o.Kube.QPS, Burst: o.Kube.Burst,
+		UserAgent: "berth/" + version,
+	}
+	restConfig, err := access.Config()
+	if err != nil {
+		return nil, err
+	}
+	client, err := kubernetes.NewForConfig(restConfig)
+	if err != nil {
+		return nil, fmt.Errorf("make a client for the API server: %w", err)
+	}
+	config := &Config{
+		Version:        version,
+		Client:         client,
+		DriverAddress:  o.Driver.Address,
+		DriverTimeout:  o.Driver.Timeout,
+		StartupTimeout: o.Driver.StartupTimeout,
+		Diagnostics: diagnostics.Config{
+			Address: o.Diagnostics.address(), MetricsPath: o.Diagnostics.MetricsPath, Pprof: o.Diagnostics.EnablePprof,
+		},
+		Provisioner: func(driver csi.Driver) provisioner.Config {
+			return provisioner.Config{
+				Settings:     o.Provisioning.settings(driver, identity(driver.Name)),
+				Client:       client,
+				Workers:      o.Provisioning.Workers,
+				BackoffStart: o.Provisioning.BackoffStart,
+				BackoffMax:   o.Provisioning.BackoffMax,
+				Grace:        o.Provisioning.Grace,
+			}
+		},
+	}
+	if o.Leader.Enabled {
+		if config.Election, err = newElection(&o.Leader, restConfig); err != nil {
+			return nil, err
+		}
+	}
+	return config, nil
+}
+
+// newElection gives the election a client of its own, without the limits of the main one.
+func newElection(o *LeaderOptions, shared *rest.Config) (*lead.Config, error) {
+	own := rest.CopyConfig(shared)
+	own.QPS, own.Burst = -1, 0
+	own.Timeout = max(time.Second, o.RenewDeadline/2)
+	client, err := kubernetes.NewForConfig(own)
+	if err != nil {
+		return nil, fmt.Errorf("make a client for leader election: %w", err)
+	}
+	self := o.Identity
+	if self == "" {
+		if self, err = os.Hostname(); err != nil {
+			return nil, fmt.Errorf("host name, for leader election: %w", err)
+		}
+	}
+	return &lead.Config{
+		Client:        client,
+		Namespace:     o.namespace(),
+		Identity:      self,
+		Labels:        o.Labels,
+		LeaseDuration: o.LeaseDuration,
+		RenewDeadline: o.RenewDeadline,
+		RetryPeriod:   o.RetryPeriod,
+	}, nil
+}
+
+// identity marks the volumes that this process makes, in the established provisioner's form: start, a random number, the driver.
+func identity(driver string) string {
+	return fmt.Sprintf("%d-%d-%s", time.Now().UnixMilli(), rand.IntN(10000), driver) //nolint:gosec // not a secret
+}

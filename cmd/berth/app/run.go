@@ -1,0 +1,209 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/kubernetes-csi/csi-lib-utils/metrics"
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+	"k8s.io/apiserver/pkg/server/healthz"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/component-base/metrics/legacyregistry"
+	_ "k8s.io/component-base/metrics/prometheus/clientgo/leaderelection" // leader_election_master_status
+	_ "k8s.io/component-base/metrics/prometheus/restclient"              // rest_client_*
+	_ "k8s.io/component-base/metrics/prometheus/workqueue"               // workqueue_*
+	"k8s.io/klog/v2"
+
+	"github.com/berth-csi/berth/csi"
+	"github.com/berth-csi/berth/internal/diagnostics"
+	"github.com/berth-csi/berth/internal/kube"
+	"github.com/berth-csi/berth/internal/lead"
+	"github.com/berth-csi/berth/provisioner"
+	"github.com/berth-csi/berth/topology"
+)
+
+// process is one run.
+type process struct {
+	config   *Config
+	calls    metrics.CSIMetricsManager // metrics of calls to the driver
+	registry *prometheus.Registry      // all others of ours
+	elector  *lead.Elector             // nil: no election
+	ready    atomic.Bool               // the caches are filled
+}
+
+// Run connects to the driver and the API server, and provisions until ctx ends. What is under way then is finished first. It returns
+// when nothing of it is left running, except after a lost lease.
+func Run(ctx context.Context, config *Config) error {
+	klog.FromContext(ctx).Info("Starting", "version", config.Version, "driver", config.DriverAddress)
+	p := &process{config: config, calls: metrics.NewCSIMetricsManagerForSidecar(""), registry: prometheus.NewRegistry()}
+	if config.Election != nil {
+		p.elector = lead.New(*config.Election)
+	}
+	if config.Diagnostics.Address == "" {
+		return p.run(ctx)
+	}
+	server, err := diagnostics.Listen(p.diagnostics())
+	if err != nil {
+		return err
+	}
+	// Health and metrics are served to the very end, also while the last calls finish.
+	serveCtx, stopServing := context.WithCancel(context.WithoutCancel(ctx))
+	group, runCtx := errgroup.WithContext(ctx)
+	group.Go(func() error { return server.Run(serveCtx) })
+	group.Go(func() error {
+		defer stopServing()
+		return p.run(runCtx)
+	})
+	return group.Wait()
+}
+
+func (p *process) diagnostics() diagnostics.Config {
+	config := p.config.Diagnostics
+	config.Metrics = prometheus.Gatherers{p.registry, p.calls.GetRegistry(), legacyregistry.DefaultGatherer}
+	config.Live = []healthz.HealthChecker{healthz.PingHealthz}
+	config.Ready = []healthz.HealthChecker{healthz.NamedCheck("caches", func(*http.Request) error {
+		if !p.ready.Load() {
+			return errors.New("caches are not filled yet")
+		}
+		return nil
+	})}
+	if p.elector != nil {
+		config.Election = healthz.NamedCheck("leader-election", p.elector.Check)
+		config.Live = append(config.Live, config.Election)
+	}
+	return config
+}
+
+// run connects, fills the caches, waits to lead, and provisions.
+func (p *process) run(ctx context.Context) error {
+	conn, err := csi.Dial(p.config.DriverAddress, p.calls)
+	if err != nil {
+		return err
+	}
+	defer conn.Close() //nolint:errcheck // only fails if it is closed already
+	driver, err := p.connect(ctx, conn)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil // told to stop while waiting
+		}
+		return err
+	}
+	p.calls.SetDriverName(driver.Name)
+
+	informersCtx, stopInformers := context.WithCancel(context.WithoutCancel(ctx))
+	factory := informers.NewSharedInformerFactoryWithOptions(p.config.Client, 0, informers.WithTransform(kube.Trim(driver.Name)))
+	defer factory.Shutdown()
+	defer stopInformers()
+
+	config := p.config.Provisioner(driver)
+	config.Driver = csi.NewController(conn, p.config.DriverTimeout)
+	config.Informers = factory
+	config.Registry = p.registry
+	var indexed []cache.InformerSynced
+	if driver.Topology {
+		if config.Topology, indexed, err = watchTopology(factory, driver.Name); err != nil {
+			return err
+		}
+	}
+	controller, err := provisioner.New(config)
+	if err != nil {
+		return err
+	}
+	// Caches are filled before the election, so that a standby takes over without a pause.
+	factory.StartWithContext(informersCtx)
+	if err := p.fillCaches(ctx, factory, indexed); err != nil || ctx.Err() != nil {
+		return err
+	}
+	p.ready.Store(true)
+	if p.elector == nil {
+		return controller.Run(ctx)
+	}
+	return p.elector.Run(ctx, lead.LeaseName(driver.Name), controller.Run)
+}
+
+// connect waits until the driver and the API server answer.
+func (p *process) connect(ctx context.Context, conn *grpc.ClientConn) (csi.Driver, error) {
+	if p.config.StartupTimeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, p.config.StartupTimeout)
+		defer cancel()
+	}
+	driver, err := csi.Identify(ctx, conn, p.config.DriverTimeout)
+	if err != nil {
+		return csi.Driver{}, fmt.Errorf("CSI driver at %s: %w", p.config.DriverAddress, err)
+	}
+	klog.FromContext(ctx).Info("Driver found", "driver", driver.Name, "topology", driver.Topology,
+		"singleNodeMultiWriter", driver.SingleNodeMultiWriter, "publishUnpublish", driver.PublishUnpublish)
+	return driver, p.awaitAPIServer(ctx)
+}
+
+const apiServerInterval = time.Second
+
+// awaitAPIServer asks the API server for its version until it answers.
+func (p *process) awaitAPIServer(ctx context.Context) error {
+	logger := klog.FromContext(ctx)
+	ticker := time.NewTicker(apiServerInterval)
+	defer ticker.Stop()
+	said := ""
+	for {
+		err := p.config.Client.Discovery().RESTClient().Get().AbsPath("/version").Do(ctx).Error()
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() == nil && err.Error() != said {
+			said = err.Error()
+			logger.Info("Waiting for the API server", "reason", said)
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("gave up on the API server after --startup-timeout: %s", said)
+		case <-ticker.C:
+		}
+	}
+}
+
+// watchTopology keeps an index of the cluster's segments. The index is complete when indexed is true.
+func watchTopology(factory informers.SharedInformerFactory, driver string) (*topology.Index, []cache.InformerSynced, error) {
+	index := topology.NewIndex()
+	nodes, err := factory.Core().V1().Nodes().Informer().AddEventHandler(index.NodeEvents())
+	if err != nil {
+		return nil, nil, fmt.Errorf("watch nodes: %w", err)
+	}
+	csiNodes, err := factory.Storage().V1().CSINodes().Informer().AddEventHandler(index.CSINodeEvents(driver))
+	if err != nil {
+		return nil, nil, fmt.Errorf("watch CSINodes: %w", err)
+	}
+	return index, []cache.InformerSynced{nodes.HasSynced, csiNodes.HasSynced}, nil
+}
+
+// slowCaches is how long filling the caches may take before a line says what is waited for.
+const slowCaches = 10 * time.Second
+
+// fillCaches waits for the informers. What keeps one waiting, most likely a missing permission, is in the log already, once a try.
+func (p *process) fillCaches(ctx context.Context, factory informers.SharedInformerFactory, indexed []cache.InformerSynced) error {
+	started := time.Now()
+	notice := time.AfterFunc(slowCaches, func() {
+		klog.FromContext(ctx).Info("Still filling the caches; are all permissions granted?", "waited", slowCaches)
+	})
+	defer notice.Stop()
+	result := factory.WaitForCacheSyncWithContext(ctx)
+	if ctx.Err() != nil {
+		return nil
+	}
+	if result.Err != nil {
+		return fmt.Errorf("fill the caches: %w", result.Err)
+	}
+	if !cache.WaitForCacheSync(ctx.Done(), indexed...) {
+		return nil
+	}
+	klog.FromContext(ctx).Info("Caches filled", "after", time.Since(started).Round(time.Millisecond))
+	return nil
+}
+

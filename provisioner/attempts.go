@@ -1,0 +1,131 @@
+package provisioner
+
+import (
+	"sync"
+
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// attempts are the open attempts of this process, one a claim. An attempt is written only by the worker that holds its claim's key.
+type attempts struct {
+	mu   sync.Mutex
+	open map[types.UID]*Attempt
+}
+
+func newAttempts() *attempts { return &attempts{open: map[types.UID]*Attempt{}} }
+
+func (a *attempts) get(claim types.UID) *Attempt {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.open[claim]
+}
+
+func (a *attempts) put(claim types.UID, attempt *Attempt) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.open[claim] = attempt
+}
+
+func (a *attempts) drop(claim types.UID) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.open, claim)
+}
+
+// count is the number of open attempts.
+func (a *attempts) count() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.open)
+}
+
+// written remembers the volumes whose objects we wrote until the cache shows them. Without it, an event about the claim that comes
+// before the one about the volume would have the driver asked again.
+type written struct {
+	mu    sync.Mutex
+	names map[string]types.UID // volume name -> claim
+}
+
+// add must come before the write: the cache may see the object before the write returns.
+func (w *written) add(name string, claim types.UID) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.names[name] = claim
+}
+
+// seen forgets a volume: the cache knows it now, or it was not written.
+func (w *written) seen(name string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.names, name)
+}
+
+func (w *written) is(name string, claim types.UID) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.names[name] == claim && claim != ""
+}
+
+// Progress is how far the deletion of a volume has come in this process. Caches lag behind what we did ourselves, and a driver must not be
+// asked twice for that reason.
+type Progress int
+
+const (
+	// NotDeleted: as far as we know, nothing was done yet.
+	NotDeleted Progress = iota
+	// VolumeDeleted: the driver has deleted the volume; its object is left.
+	VolumeDeleted
+	// ObjectDeleted: we have done our part of deleting the object, too.
+	ObjectDeleted
+)
+
+// deletions remember volumes that are being deleted, until their objects leave the cache.
+type deletions struct {
+	mu    sync.Mutex
+	byUID map[types.UID]*deletion
+}
+
+type deletion struct {
+	progress Progress
+	said     string // the last message about waiting for a detach
+}
+
+func (d *deletions) progress(volume types.UID) Progress {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if entry := d.byUID[volume]; entry != nil {
+		return entry.progress
+	}
+	return NotDeleted
+}
+
+func (d *deletions) advance(volume types.UID, to Progress) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.entry(volume).progress = to
+}
+
+// say reports whether message differs from what was said last about this volume.
+func (d *deletions) say(volume types.UID, message string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	entry := d.entry(volume)
+	if entry.said == message {
+		return false
+	}
+	entry.said = message
+	return true
+}
+
+func (d *deletions) entry(volume types.UID) *deletion {
+	if d.byUID[volume] == nil {
+		d.byUID[volume] = &deletion{}
+	}
+	return d.byUID[volume]
+}
+
+func (d *deletions) forget(volume types.UID) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.byUID, volume)
+}

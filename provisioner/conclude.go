@@ -1,0 +1,76 @@
+package provisioner
+
+import (
+	"fmt"
+
+	csipb "github.com/container-storage-interface/spec/lib/go/csi"
+
+	"github.com/berth-csi/berth/csi"
+)
+
+// Result is what came of an attempt's call: the driver's volume if the outcome is done, and the outcome.
+type Result struct {
+	Outcome csi.Outcome
+	Volume  *csipb.Volume // set if and only if Outcome.Class is csi.Done
+}
+
+// Step is what follows from the result of CreateVolume: Accept, Repeat, Reject, Fail or Reschedule.
+//
+//sumtype:decl
+type Step interface{ step() }
+
+// Accept: there is a volume, and it is what was asked for. Its object is to be written.
+type Accept struct{ Volume *csipb.Volume }
+
+// Repeat: nobody knows. The same request is to be sent again, later.
+type Repeat struct{ Message string }
+
+// Reject: there is a volume and it is not what was asked for. It is to be deleted; then the attempt has failed.
+type Reject struct {
+	Volume  *csipb.Volume
+	Message string
+}
+
+// Fail: there is no volume. A new attempt may be made later; much later if the request is infeasible.
+type Fail struct {
+	Message    string
+	Infeasible bool
+}
+
+// Reschedule: there is no volume because there is no room where the scheduler placed the Pod. The claim goes back to the scheduler.
+type Reschedule struct{ Message string }
+
+func (Accept) step()     {}
+func (Repeat) step()     {}
+func (Reject) step()     {}
+func (Fail) step()       {}
+func (Reschedule) step() {}
+
+// Conclude says what follows from the result of an attempt's CreateVolume. It is total.
+func Conclude(s Settings, attempt *Attempt, result Result) Step {
+	switch result.Outcome.Class {
+	case csi.Done:
+		return examine(attempt, result.Volume)
+	case csi.Unknown:
+		return Repeat{fmt.Sprintf("the outcome of CreateVolume is unknown, the same request will be sent again: %s", result.Outcome)}
+	case csi.Exhausted:
+		if s.Driver.Topology && attempt.SelectedNode != "" {
+			return Reschedule{fmt.Sprintf("no room for the volume near node %q, the scheduler will choose again: %s", attempt.SelectedNode, result.Outcome)}
+		}
+		return Fail{Message: fmt.Sprintf("the driver has no room for the volume: %s", result.Outcome)}
+	case csi.Infeasible:
+		return Fail{Message: fmt.Sprintf("the driver refuses the request as it is; change the claim or its class %q: %s", attempt.Class, result.Outcome), Infeasible: true}
+	case csi.Failed:
+	}
+	return Fail{Message: fmt.Sprintf("the driver could not create the volume: %s", result.Outcome)}
+}
+
+// examine compares a volume with what was asked for.
+func examine(attempt *Attempt, volume *csipb.Volume) Step {
+	asked := attempt.Request.GetCapacityRange().GetRequiredBytes()
+	// 0 means "unknown" (CSI spec, Volume.capacity_bytes).
+	if got := volume.GetCapacityBytes(); got != 0 && got < asked {
+		return Reject{volume, fmt.Sprintf("the driver created a volume of %d bytes where at least %d were asked for", got, asked)}
+	}
+	return Accept{volume}
+}

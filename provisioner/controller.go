@@ -1,0 +1,201 @@
+package provisioner
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	csipb "github.com/container-storage-interface/spec/lib/go/csi"
+	"github.com/prometheus/client_golang/prometheus"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	corelisters "k8s.io/client-go/listers/core/v1"
+	storagelisters "k8s.io/client-go/listers/storage/v1"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/klog/v2"
+
+	"github.com/berth-csi/berth/internal/worker"
+	"github.com/berth-csi/berth/topology"
+)
+
+const (
+	// apiTimeout bounds a single write to the API server. A write that was cut off may have been done; all of ours can be repeated.
+	apiTimeout = 30 * time.Second
+	// slowCall is how long a driver may take before the claim gets an event that says so.
+	slowCall = 5 * time.Second
+	// infeasibleDelay is the shortest wait before a request is tried again that the driver called wrong in itself.
+	infeasibleDelay = 5 * time.Minute
+)
+
+// Driver is what this package needs of the CSI driver. Both calls bound their own time.
+type Driver interface {
+	CreateVolume(ctx context.Context, request *csipb.CreateVolumeRequest) (*csipb.Volume, error)
+	DeleteVolume(ctx context.Context, request *csipb.DeleteVolumeRequest) error
+}
+
+// Config is what a Controller is made of.
+type Config struct {
+	Settings Settings
+	Client   kubernetes.Interface
+	Driver   Driver
+	// Informers feed the caches. They must have been made with the trimming transform, and be started after New and before Run.
+	Informers informers.SharedInformerFactory
+	Topology  *topology.Index // kept by the caller; nil without topology
+	Registry  prometheus.Registerer
+
+	Workers      int           // --worker-threads: claims, and as many volumes, worked at once
+	BackoffStart time.Duration // --retry-interval-start
+	BackoffMax   time.Duration // --retry-interval-max
+	Grace        time.Duration // --shutdown-grace: how long calls under way may take when stopping
+}
+
+// Controller provisions and deletes volumes. New prepares it and keeps its caches warm; Run works until told to stop.
+type Controller struct {
+	config   Config
+	settings Settings
+	client   kubernetes.Interface
+	driver   Driver
+
+	claims      cache.SharedIndexInformer
+	volumes     cache.SharedIndexInformer
+	classes     cache.SharedIndexInformer
+	attachments cache.SharedIndexInformer // nil if the driver's volumes are not attached by a controller
+
+	claimLister  corelisters.PersistentVolumeClaimLister
+	volumeLister corelisters.PersistentVolumeLister
+	classLister  storagelisters.StorageClassLister
+
+	claimLoop  *worker.Loop[ClaimKey]
+	volumeLoop *worker.Loop[volumeKey]
+	events     *recorder
+	metrics    *metrics
+
+	attempts *attempts
+	written  *written
+	deletion *deletions
+}
+
+// New makes a Controller and adds its indexes to the informers.
+func New(config Config) (*Controller, error) {
+	if err := config.Settings.Validate(); err != nil {
+		return nil, err
+	}
+	core, storage := config.Informers.Core().V1(), config.Informers.Storage().V1()
+	c := &Controller{
+		config: config, settings: config.Settings, client: config.Client, driver: config.Driver,
+		claims:       core.PersistentVolumeClaims().Informer(),
+		volumes:      core.PersistentVolumes().Informer(),
+		classes:      storage.StorageClasses().Informer(),
+		claimLister:  core.PersistentVolumeClaims().Lister(),
+		volumeLister: core.PersistentVolumes().Lister(),
+		classLister:  storage.StorageClasses().Lister(),
+		attempts:     newAttempts(),
+		written:      &written{names: map[string]types.UID{}},
+		deletion:     &deletions{byUID: map[types.UID]*deletion{}},
+	}
+	if err := c.claims.AddIndexers(cache.Indexers{indexPendingByClass: c.pendingByClass}); err != nil {
+		return nil, fmt.Errorf("index claims by class: %w", err)
+	}
+	if config.Settings.Driver.PublishUnpublish {
+		c.attachments = storage.VolumeAttachments().Informer()
+		if err := c.attachments.AddIndexers(cache.Indexers{indexAttachmentsByVolume: attachmentsByVolume}); err != nil {
+			return nil, fmt.Errorf("index attachments by volume: %w", err)
+		}
+	}
+	c.metrics = newMetrics(config.Registry, func() float64 { return float64(c.attempts.count()) })
+	host, err := os.Hostname()
+	if err != nil {
+		return nil, fmt.Errorf("host name, for events: %w", err)
+	}
+	c.events = newRecorder(config.Client, config.Settings.Driver.Name+"_"+host, host, c.metrics.eventsDropped.Inc)
+	c.claimLoop = worker.New(worker.Config[ClaimKey]{
+		Name: "claims", Workers: config.Workers, Grace: config.Grace,
+		BackoffStart: config.BackoffStart, BackoffMax: config.BackoffMax, Work: c.workClaim,
+	})
+	c.volumeLoop = worker.New(worker.Config[volumeKey]{
+		Name: "volumes", Workers: config.Workers, Grace: config.Grace,
+		BackoffStart: config.BackoffStart, BackoffMax: config.BackoffMax, Work: c.workVolume,
+	})
+	return c, nil
+}
+
+// Run works until ctx ends, lets what is under way finish within the grace period, and returns when every goroutine is gone and
+// every event is written. It may run once. The informers must be started.
+func (c *Controller) Run(ctx context.Context) error {
+	logger := klog.FromContext(ctx).WithName("provisioner")
+	ctx = klog.NewContext(ctx, logger)
+
+	eventCtx, stopEvents := context.WithCancel(context.WithoutCancel(ctx))
+	var events, loops sync.WaitGroup
+	events.Go(func() { c.events.loop.Run(eventCtx) })
+	defer events.Wait()
+	defer stopEvents()
+
+	synced, remove, err := c.watch(logger)
+	defer remove()
+	if err != nil {
+		return err
+	}
+	if !cache.WaitForCacheSync(ctx.Done(), synced...) {
+		return nil
+	}
+	logger.Info("Provisioning", "driver", c.settings.Driver.Name, "topology", c.settings.Driver.Topology, "workers", c.config.Workers)
+	loops.Go(func() { c.claimLoop.Run(ctx) })
+	loops.Go(func() { c.volumeLoop.Run(ctx) })
+	loops.Wait()
+	c.events.flush()
+	if open := c.attempts.count(); open > 0 {
+		logger.Info("Stopped with open attempts; they are found again by their claims", "attempts", open)
+	} else {
+		logger.Info("Stopped, nothing was under way any more")
+	}
+	return nil
+}
+
+// watch registers the event handlers, which see every object once as an addition, and returns what is to be waited for and undone.
+func (c *Controller) watch(logger klog.Logger) (synced []cache.InformerSynced, remove func(), err error) {
+	var undo []func()
+	remove = func() {
+		for _, f := range undo {
+			f()
+		}
+	}
+	add := func(what string, informer cache.SharedIndexInformer, handler cache.ResourceEventHandler) {
+		if err != nil {
+			return
+		}
+		registration, addErr := informer.AddEventHandlerWithOptions(handler, cache.HandlerOptions{Logger: &logger})
+		if addErr != nil {
+			err = fmt.Errorf("watch %s: %w", what, addErr)
+			return
+		}
+		synced = append(synced, registration.HasSynced)
+		undo = append(undo, func() { _ = informer.RemoveEventHandler(registration) }) // only fails for a foreign registration
+	}
+	// Classes and attachments first: a claim or volume that is looked at must find them.
+	add("storage classes", c.classes, c.classEvents())
+	if c.attachments != nil {
+		add("volume attachments", c.attachments, c.attachmentEvents())
+	}
+	add("persistent volumes", c.volumes, c.volumeEvents())
+	add("persistent volume claims", c.claims, c.claimEvents())
+	return synced, remove, err
+}
+
+// claimEvent records an event about a claim.
+func (c *Controller) claimEvent(about *corev1.ObjectReference, eventType, reason, message string) {
+	c.events.record(about, eventType, reason, message)
+}
+
+// deleteOrUnknown takes the object out of what an informer's delete handler gets.
+func deleteOrUnknown[T any](object any) (T, bool) {
+	if tombstone, ok := object.(cache.DeletedFinalStateUnknown); ok {
+		object = tombstone.Obj
+	}
+	o, ok := object.(T)
+	return o, ok
+}

@@ -1,0 +1,23 @@
+// Package provisioner creates the volumes of claims and deletes the volumes that are released.
+//
+// A claim goes through four steps, each a function of its own:
+//
+//	gather   reads caches into an Input                          (claims.go)
+//	decide   Decide(Input) Action, pure                          (decide.go)
+//	act      calls the driver, writes to the API server          (claims.go)
+//	conclude Conclude(Settings, Attempt, Result) Step, pure      (conclude.go)
+//
+// Volumes go the same way with DecideVolume (deletion.go, volumes.go). What is asked of the driver is settled once, in an Attempt
+// (request.go), and repeated unchanged while its outcome is unknown:
+//
+//	                 ┌──────── unknown: the same request again ─────────┐
+//	                 ▼                                                  │
+//	claim ─Decide─▶ Attempt ──CreateVolume──▶ Conclude ─────────────────┘
+//	                                             ├─ a volume as asked ──▶ Store ──▶ PersistentVolume
+//	                                             ├─ another volume, or the claim is gone ──▶ CleanUp ──▶ DeleteVolume
+//	                                             ├─ no room at the selected node ──▶ back to the scheduler
+//	                                             └─ no volume ──▶ a new attempt, later
+//
+// To change what is decided, change the pure files and their tables; the others only carry decisions out. The package imports csi,
+// topology and internal packages; it never imports webhook, capacity or certs. Run owns every goroutine that it starts.
+package provisioner

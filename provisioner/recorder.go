@@ -1,0 +1,187 @@
+package provisioner
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/record"
+	"k8s.io/klog/v2"
+
+	"github.com/berth-csi/berth/internal/worker"
+)
+
+const (
+	recorderWorkers = 8
+	// maxPendingEvents bounds the memory of events that wait for an API server that is away.
+	maxPendingEvents = 10_000
+	// maxEventMessage is the limit that the API server sets for events.k8s.io.
+	maxEventMessage = 1024
+	// flushTimeout is how long a stop waits for events that are on their way.
+	flushTimeout = 5 * time.Second
+)
+
+// recorder writes events. Unlike client-go's broadcaster, whose single writer drops events once a thousand wait, it has a few
+// writers and loses none in a burst; what to merge, count or hold back is still decided by client-go's correlator, so a
+// claim that fails again and again has one event with a count.
+type recorder struct {
+	client     kubernetes.Interface
+	source     corev1.EventSource
+	correlator *record.EventCorrelator
+	loop       *worker.Loop[uint64]
+	dropped    func()
+	now        func() time.Time
+
+	mu      sync.Mutex
+	next    uint64
+	pending map[uint64]*corev1.Event
+	idle    chan struct{} // closed when nothing is pending; nil while nobody waits
+}
+
+func newRecorder(client kubernetes.Interface, component, host string, dropped func()) *recorder {
+	r := &recorder{
+		client:     client,
+		source:     corev1.EventSource{Component: component, Host: host},
+		correlator: record.NewEventCorrelatorWithOptions(record.CorrelatorOptions{}),
+		dropped:    dropped,
+		now:        time.Now,
+		pending:    map[uint64]*corev1.Event{},
+	}
+	r.loop = worker.New(worker.Config[uint64]{
+		Name: "events", Workers: recorderWorkers, Grace: flushTimeout,
+		BackoffStart: 500 * time.Millisecond, BackoffMax: 30 * time.Second,
+		Work: r.write,
+	})
+	return r
+}
+
+// record queues an event. It never blocks.
+func (r *recorder) record(about *corev1.ObjectReference, eventType, reason, message string) {
+	now := metav1.NewTime(r.now())
+	namespace := about.Namespace
+	if namespace == "" {
+		namespace = metav1.NamespaceDefault // where events of cluster-scoped objects are kept
+	}
+	if len(message) > maxEventMessage {
+		message = message[:maxEventMessage-3] + "..."
+	}
+	event := &corev1.Event{
+		ObjectMeta: metav1.ObjectMeta{
+			Name:      fmt.Sprintf("%s.%x", about.Name, now.UnixNano()),
+			Namespace: namespace,
+		},
+		InvolvedObject: *about,
+		Reason:         reason, Message: message, Type: eventType,
+		Source:         r.source,
+		FirstTimestamp: now, LastTimestamp: now, Count: 1,
+		ReportingController: r.source.Component, ReportingInstance: r.source.Host,
+	}
+	r.mu.Lock()
+	if len(r.pending) >= maxPendingEvents {
+		r.mu.Unlock()
+		r.dropped()
+		return
+	}
+	r.next++
+	id := r.next
+	r.pending[id] = event
+	r.mu.Unlock()
+	r.loop.Enqueue(id)
+}
+
+// write sends one event, as a new object or as one more occurrence of one that is there.
+func (r *recorder) write(ctx context.Context, id uint64) worker.Result {
+	r.mu.Lock()
+	event := r.pending[id]
+	r.mu.Unlock()
+	if event == nil {
+		return worker.Done()
+	}
+	result, err := r.correlator.EventCorrelate(event)
+	if err == nil && !result.Skip {
+		err = r.send(ctx, result)
+	}
+	if retriable(err) {
+		return worker.Backoff(fmt.Errorf("write event %s for %s: %w", event.Reason, event.InvolvedObject.Name, err))
+	}
+	if err != nil {
+		r.dropped()
+		klog.FromContext(ctx).Info("Event not written", "reason", event.Reason, "object", event.InvolvedObject.Name,
+			"namespace", event.InvolvedObject.Namespace, "err", err)
+	}
+	r.forget(id)
+	return worker.Done()
+}
+
+func (r *recorder) send(ctx context.Context, result *record.EventCorrelateResult) error {
+	ctx, cancel := context.WithTimeout(ctx, apiTimeout)
+	defer cancel()
+	events := r.client.CoreV1().Events(result.Event.Namespace)
+	var written *corev1.Event
+	var err error
+	if result.Event.Count > 1 {
+		written, err = events.Patch(ctx, result.Event.Name, types.StrategicMergePatchType, result.Patch, metav1.PatchOptions{})
+		if apierrors.IsNotFound(err) { // it expired meanwhile
+			result.Event.ResourceVersion = ""
+			written, err = events.Create(ctx, result.Event, metav1.CreateOptions{})
+		}
+	} else {
+		written, err = events.Create(ctx, result.Event, metav1.CreateOptions{})
+	}
+	if apierrors.IsAlreadyExists(err) { // an earlier try that we did not hear of
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	r.correlator.UpdateState(written)
+	return nil
+}
+
+// retriable tells a passing failure from an answer: the API server refuses an event for good if its namespace is being deleted or our role
+// does not allow it, and there is nobody to tell.
+func retriable(err error) bool {
+	if err == nil {
+		return false
+	}
+	status, answered := err.(apierrors.APIStatus) //nolint:errorlint // clients return it unwrapped
+	if !answered {
+		return true
+	}
+	code := status.Status().Code
+	return code == 0 || code == 429 || code >= 500
+}
+
+func (r *recorder) forget(id uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.pending, id)
+	if len(r.pending) == 0 && r.idle != nil {
+		close(r.idle)
+		r.idle = nil
+	}
+}
+
+// flush waits until every event is written, for as long as flushTimeout.
+func (r *recorder) flush() {
+	r.mu.Lock()
+	if len(r.pending) == 0 {
+		r.mu.Unlock()
+		return
+	}
+	idle := make(chan struct{})
+	r.idle = idle
+	r.mu.Unlock()
+	timer := time.NewTimer(flushTimeout)
+	defer timer.Stop()
+	select {
+	case <-idle:
+	case <-timer.C:
+	}
+}

@@ -1,0 +1,39 @@
+package provisioner
+
+import (
+	"maps"
+
+	csipb "github.com/container-storage-interface/spec/lib/go/csi"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+
+	"github.com/berth-csi/berth/csi"
+	"github.com/berth-csi/berth/topology"
+)
+
+// newVolume completes an attempt's template with the driver's answer.
+func newVolume(s Settings, attempt *Attempt, answer *csipb.Volume) *corev1.PersistentVolume {
+	pv := attempt.Template.DeepCopy()
+	bytes := answer.GetCapacityBytes()
+	if bytes == 0 { // unknown to the driver: what was asked for is what the claim may count on
+		bytes = attempt.Request.GetCapacityRange().GetRequiredBytes()
+	}
+	pv.Spec.Capacity = corev1.ResourceList{corev1.ResourceStorage: *resource.NewQuantity(bytes, resource.BinarySI)}
+	pv.Spec.CSI.VolumeHandle = answer.GetVolumeId()
+	pv.Spec.CSI.VolumeAttributes = map[string]string{AttributeIdentity: s.Identity}
+	maps.Copy(pv.Spec.CSI.VolumeAttributes, answer.GetVolumeContext())
+	if s.Driver.Topology {
+		pv.Spec.NodeAffinity = topology.NodeAffinity(csi.Segments(answer.GetAccessibleTopology()))
+	}
+	return pv
+}
+
+// sameVolume reports whether a stored object is the one that was to be written: the same claim, the same volume behind it, and not on
+// its way out. The name alone proves nothing.
+func sameVolume(stored, wanted *corev1.PersistentVolume) bool {
+	return stored.DeletionTimestamp == nil &&
+		stored.Spec.CSI != nil && stored.Spec.ClaimRef != nil &&
+		stored.Spec.CSI.Driver == wanted.Spec.CSI.Driver &&
+		stored.Spec.CSI.VolumeHandle == wanted.Spec.CSI.VolumeHandle &&
+		stored.Spec.ClaimRef.UID == wanted.Spec.ClaimRef.UID
+}

@@ -1,0 +1,151 @@
+package provisioner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	csipb "github.com/container-storage-interface/spec/lib/go/csi"
+	corev1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/klog/v2"
+
+	"github.com/berth-csi/berth/csi"
+	"github.com/berth-csi/berth/internal/worker"
+)
+
+// volumeKey is the name of a PersistentVolume.
+type volumeKey string
+
+// workVolume takes one volume one step on.
+func (c *Controller) workVolume(ctx context.Context, key volumeKey) worker.Result {
+	in, err := c.gatherVolume(key)
+	if err != nil {
+		return worker.Backoff(err)
+	}
+	switch action := DecideVolume(in).(type) {
+	case LeaveVolume:
+		klog.FromContext(ctx).V(5).Info("Volume left alone", "volume", key, "why", action.Why)
+		return worker.Done()
+	case AddFinalizer:
+		return c.patchFinalizer(ctx, in.Volume, addFinalizer)
+	case DropFinalizer:
+		return c.patchFinalizer(ctx, in.Volume, dropFinalizer)
+	case AwaitDetach:
+		if c.deletion.say(in.Volume.UID, action.Message) {
+			c.claimEvent(volumeReference(in.Volume), corev1.EventTypeNormal, ReasonVolumeStillAttached, action.Message)
+		}
+		return worker.Done() // the last VolumeAttachment's deletion wakes it
+	case RefuseVolume:
+		return c.deleteFailed(in.Volume, action.Message)
+	case DeleteVolume:
+		return c.deleteVolume(ctx, in.Volume, action.Handle)
+	case DeleteObject:
+		return c.deleteObject(ctx, in.Volume)
+	}
+	return worker.Done()
+}
+
+// gatherVolume reads caches.
+func (c *Controller) gatherVolume(key volumeKey) (VolumeInput, error) {
+	in := VolumeInput{Settings: c.settings}
+	pv, err := c.volumeLister.Get(string(key))
+	if apierrors.IsNotFound(err) {
+		return in, nil
+	}
+	if err != nil {
+		return in, fmt.Errorf("read volume %s: %w", key, err)
+	}
+	in.Volume = pv
+	in.Progress = c.deletion.progress(pv.UID)
+	if c.attachments == nil {
+		return in, nil
+	}
+	attachments, err := c.attachments.GetIndexer().ByIndex(indexAttachmentsByVolume, string(key))
+	if err != nil {
+		return in, fmt.Errorf("read attachments of volume %s: %w", key, err)
+	}
+	for _, attachment := range attachments {
+		if attachment, ok := attachment.(*storagev1.VolumeAttachment); ok {
+			in.AttachedTo = append(in.AttachedTo, attachment.Spec.NodeName)
+		}
+	}
+	slices.Sort(in.AttachedTo)
+	return in, nil
+}
+
+// deleteVolume calls the driver once; a failure to delete the object afterwards does not call it again.
+func (c *Controller) deleteVolume(ctx context.Context, pv *corev1.PersistentVolume, handle string) worker.Result {
+	began := time.Now()
+	err := c.driver.DeleteVolume(ctx, &csipb.DeleteVolumeRequest{VolumeId: handle})
+	outcome := csi.Classify(csi.DeleteVolume, err)
+	c.metrics.outcomes.WithLabelValues("DeleteVolume", outcome.Class.String()).Inc()
+	if outcome.Class != csi.Done {
+		return c.deleteFailed(pv, fmt.Sprintf("the driver could not delete volume %q, will try again: %s", handle, outcome))
+	}
+	c.deletion.advance(pv.UID, VolumeDeleted)
+	result := c.deleteObject(ctx, pv)
+	c.metrics.deleted.WithLabelValues(pv.Spec.StorageClassName).Inc()
+	c.metrics.deleteDuration.WithLabelValues(pv.Spec.StorageClassName).Observe(time.Since(began).Seconds())
+	return result
+}
+
+// deleteObject deletes a volume's object and takes our finalizer off. Somebody else having done either is as good.
+func (c *Controller) deleteObject(ctx context.Context, pv *corev1.PersistentVolume) worker.Result {
+	if pv.DeletionTimestamp == nil {
+		call, cancel := context.WithTimeout(ctx, apiTimeout)
+		defer cancel()
+		err := c.client.CoreV1().PersistentVolumes().Delete(call, pv.Name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &pv.UID}})
+		switch {
+		case apierrors.IsNotFound(err), apierrors.IsConflict(err): // gone, or another object of the same name
+			c.deletion.advance(pv.UID, ObjectDeleted)
+			return worker.Done()
+		case err != nil:
+			return worker.Backoff(fmt.Errorf("delete PersistentVolume %s, whose volume is deleted: %w", pv.Name, err))
+		}
+	}
+	if slices.Contains(pv.Finalizers, FinalizerVolume) {
+		if result := c.patchFinalizer(ctx, pv, dropFinalizer); result.Retries() {
+			return result
+		}
+	}
+	c.deletion.advance(pv.UID, ObjectDeleted)
+	klog.FromContext(ctx).Info("Volume deleted", "volume", pv.Name, "handle", pv.Spec.CSI.VolumeHandle)
+	return worker.Done()
+}
+
+// Strategic merge patches of one finalizer. The API server adds or removes this entry and no other, so a patch never conflicts
+// with what another controller does to the list at the same time; the UID makes it a patch of this object only.
+const (
+	addFinalizer  = `{"metadata":{"uid":%q,"finalizers":[%q]}}`
+	dropFinalizer = `{"metadata":{"uid":%q,"$deleteFromPrimitiveList/finalizers":[%q]}}`
+)
+
+func (c *Controller) patchFinalizer(ctx context.Context, pv *corev1.PersistentVolume, patch string) worker.Result {
+	ctx, cancel := context.WithTimeout(ctx, apiTimeout)
+	defer cancel()
+	_, err := c.client.CoreV1().PersistentVolumes().Patch(ctx, pv.Name, types.StrategicMergePatchType,
+		fmt.Appendf(nil, patch, pv.UID, FinalizerVolume), metav1.PatchOptions{})
+	if err == nil || apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
+		return worker.Done()
+	}
+	return worker.Backoff(fmt.Errorf("change the finalizer of PersistentVolume %s: %w", pv.Name, err))
+}
+
+func (c *Controller) deleteFailed(pv *corev1.PersistentVolume, message string) worker.Result {
+	c.metrics.deleteFailed.WithLabelValues(pv.Spec.StorageClassName).Inc()
+	c.claimEvent(volumeReference(pv), corev1.EventTypeWarning, ReasonVolumeFailedDelete, message)
+	return worker.Backoff(errors.New(message))
+}
+
+func volumeReference(pv *corev1.PersistentVolume) *corev1.ObjectReference {
+	return &corev1.ObjectReference{
+		Kind: "PersistentVolume", APIVersion: corev1.SchemeGroupVersion.String(),
+		Name: pv.Name, UID: pv.UID, ResourceVersion: pv.ResourceVersion,
+	}
+}

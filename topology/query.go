@@ -1,0 +1,69 @@
+package topology
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// ErrNodeGone says that a selected node does not exist any more, or that the driver is not registered there. Nothing will change
+// that while we wait, so the claim goes back to the scheduler, which picks another node.
+var ErrNodeGone = errors.New("node is gone or has no driver")
+
+// NodeSegment returns the segment of a node in the keys that the driver registered there. The error is ErrNodeGone (wrapped) or says
+// which label the node lacks.
+func (x *Index) NodeSegment(name string) (Segment, error) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	node := x.nodes[name]
+	switch {
+	case node == nil || !node.present:
+		return Segment{}, fmt.Errorf("node %q does not exist: %w", name, ErrNodeGone)
+	case !node.registered:
+		return Segment{}, fmt.Errorf("the driver is not registered in CSINode %q: %w", name, ErrNodeGone)
+	case node.keys.IsZero():
+		return Segment{}, fmt.Errorf("CSINode %q lists the driver without topology keys", name)
+	}
+	segment, ok := SegmentOf(node.labels, node.keys.Keys())
+	if !ok {
+		return Segment{}, fmt.Errorf("node %q lacks a label for one of the driver's topology keys %s", name, node.keys)
+	}
+	return segment, nil
+}
+
+// LabelledSegments returns the distinct segments, in order, of all nodes that carry the keys of the given segment as labels, whether
+// or not the driver is registered there yet. The result is shared: it must not be changed.
+func (x *Index) LabelledSegments(like Segment) []Segment {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if segments := x.keys[like.keySet()]; segments != nil {
+		return segments.labelled.sorted()
+	}
+	return nil
+}
+
+// RegisteredSegments returns the distinct segments, in order, of all nodes where the driver is registered, each in the keys
+// registered there. With one set of keys in the cluster these are the segments of that set. While two sets are in use (a
+// driver being upgraded) it is the union of both, so the answer never depends on which node was looked at. The result is
+// shared: it must not be changed.
+func (x *Index) RegisteredSegments() []Segment {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	var all []Segment
+	sets := 0
+	for keys, segments := range x.keys {
+		if keys.IsZero() {
+			continue // its single segment says nothing
+		}
+		sets++
+		if sets == 1 {
+			all = segments.registered.sorted()
+			continue
+		}
+		all = append(slices.Clip(all), segments.registered.sorted()...)
+	}
+	if sets > 1 {
+		return sortUnique(all)
+	}
+	return all
+}
