@@ -37,7 +37,9 @@ func After(d time.Duration) Result { return Result{after: d} }
 func Backoff(err error) Result { return Result{retry: true, err: err} }
 
 // BackoffAtLeast is Backoff with a floor, for what will hardly mend itself.
-func BackoffAtLeast(d time.Duration, err error) Result { return Result{retry: true, after: d, err: err} }
+func BackoffAtLeast(d time.Duration, err error) Result {
+	return Result{retry: true, after: d, err: err}
+}
 
 // Retries reports whether the result is a failure that is to be tried again.
 func (r Result) Retries() bool { return r.retry }

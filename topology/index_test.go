@@ -1,0 +1,185 @@
+package topology
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/cache"
+)
+
+func TestNodeSegment(t *testing.T) {
+	index := NewIndex()
+	index.SetNode("ok", map[string]string{"zone": "a", "other": "x"})
+	index.SetRegistration("ok", NewKeySet([]string{"zone"}))
+	index.SetNode("no-driver", map[string]string{"zone": "a"})
+	index.SetRegistration("no-node", NewKeySet([]string{"zone"}))
+	index.SetNode("no-keys", map[string]string{"zone": "a"})
+	index.SetRegistration("no-keys", KeySet{})
+	index.SetNode("no-label", nil)
+	index.SetRegistration("no-label", NewKeySet([]string{"zone"}))
+
+	if got, err := index.NodeSegment("ok"); err != nil || got != seg("zone", "a") {
+		t.Errorf("got %v, %v", got, err)
+	}
+	for node, gone := range map[string]bool{"never-seen": true, "no-node": true, "no-driver": true, "no-keys": false, "no-label": false} {
+		_, err := index.NodeSegment(node)
+		if err == nil || errors.Is(err, ErrNodeGone) != gone {
+			t.Errorf("%s: got %v, want an error that is ErrNodeGone: %v", node, err, gone)
+		}
+	}
+}
+
+func TestIndexSegments(t *testing.T) {
+	index := NewIndex()
+	register := func(node string, keys ...string) { index.SetRegistration(node, NewKeySet(keys)) }
+	check := func(step string, registered, labelled []string) {
+		t.Helper()
+		if diff := cmp.Diff(registered, names(index.RegisteredSegments())); diff != "" {
+			t.Errorf("%s: registered: %s", step, diff)
+		}
+		if diff := cmp.Diff(labelled, names(index.LabelledSegments(seg("zone", "any")))); diff != "" {
+			t.Errorf("%s: labelled: %s", step, diff)
+		}
+	}
+	check("empty", nil, nil)
+	index.SetNode("n1", map[string]string{"zone": "b"})
+	index.SetNode("n2", map[string]string{"zone": "a"})
+	check("no driver anywhere", nil, nil)
+	register("n1", "zone")
+	check("the first registration brings all labels", []string{"zone=b"}, []string{"zone=a", "zone=b"})
+	register("n2", "zone")
+	check("both registered", []string{"zone=a", "zone=b"}, []string{"zone=a", "zone=b"})
+	index.SetNode("n2", map[string]string{"zone": "b"})
+	check("a node moves", []string{"zone=b"}, []string{"zone=b"})
+	register("n2", "zone", "rack")
+	check("a node without a label of its new keys counts nowhere", []string{"zone=b"}, []string{"zone=b"})
+	index.SetNode("n2", map[string]string{"zone": "b", "rack": "1"})
+	check("two sets of keys: the union", []string{"zone=b", "rack=1,zone=b"}, []string{"zone=b"})
+	index.DeleteRegistration("n1")
+	check("the last of the old set leaves", []string{"rack=1,zone=b"}, nil)
+	index.DeleteNode("n2")
+	check("node gone, registration stays", nil, nil)
+	index.SetNode("n2", map[string]string{"zone": "c", "rack": "1"})
+	check("and comes back", []string{"rack=1,zone=c"}, nil)
+}
+
+func TestListsAlreadyHandedOutDoNotChange(t *testing.T) {
+	index := NewIndex()
+	index.SetNode("n1", map[string]string{"zone": "b"})
+	index.SetRegistration("n1", NewKeySet([]string{"zone"}))
+	before := index.RegisteredSegments()
+	index.SetNode("n2", map[string]string{"zone": "a"})
+	index.SetRegistration("n2", NewKeySet([]string{"zone"}))
+	if diff := cmp.Diff([]string{"zone=b"}, names(before)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestIndexEqualsRecount compares the index, after random changes, with counting everything anew.
+func TestIndexEqualsRecount(t *testing.T) {
+	type node struct {
+		labels     map[string]string
+		present    bool
+		registered bool
+		keys       []string
+	}
+	keySets := [][]string{{"zone"}, {"zone", "rack"}, {}}
+	for seed := range uint64(50) {
+		random := rand.New(rand.NewPCG(seed, 1))
+		index, model := NewIndex(), map[string]*node{}
+		for step := range 200 {
+			name := fmt.Sprintf("n%d", random.IntN(6))
+			n := model[name]
+			if n == nil {
+				n = &node{}
+				model[name] = n
+			}
+			switch random.IntN(4) {
+			case 0:
+				n.present, n.labels = true, map[string]string{"zone": string(rune('a' + random.IntN(3)))}
+				if random.IntN(2) == 0 {
+					n.labels["rack"] = string(rune('1' + random.IntN(2)))
+				}
+				index.SetNode(name, n.labels)
+			case 1:
+				n.present, n.labels = false, nil
+				index.DeleteNode(name)
+			case 2:
+				n.registered, n.keys = true, keySets[random.IntN(len(keySets))]
+				index.SetRegistration(name, NewKeySet(n.keys))
+			case 3:
+				n.registered, n.keys = false, nil
+				index.DeleteRegistration(name)
+			}
+			var registered, labelled []Segment
+			zoneKnown := false
+			for _, n := range model {
+				zoneKnown = zoneKnown || n.registered && len(n.keys) == 1
+			}
+			for _, n := range model {
+				keys := slices.Sorted(slices.Values(n.keys))
+				if s, ok := SegmentOf(n.labels, keys); ok && n.present && n.registered && len(keys) > 0 {
+					registered = append(registered, s)
+				}
+				if s, ok := SegmentOf(n.labels, []string{"zone"}); ok && n.present && zoneKnown {
+					labelled = append(labelled, s)
+				}
+			}
+			if diff := cmp.Diff(names(sortUnique(registered)), names(index.RegisteredSegments())); diff != "" {
+				t.Fatalf("seed %d step %d: registered: %s", seed, step, diff)
+			}
+			if diff := cmp.Diff(names(sortUnique(labelled)), names(index.LabelledSegments(seg("zone", "x")))); diff != "" {
+				t.Fatalf("seed %d step %d: labelled: %s", seed, step, diff)
+			}
+		}
+	}
+}
+
+func TestIndexFollowsInformerEvents(t *testing.T) {
+	index := NewIndex()
+	nodes, csiNodes := index.NodeEvents(), index.CSINodeEvents("driver")
+	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n1", Labels: map[string]string{"zone": "a"}}}
+	with := func(drivers ...storagev1.CSINodeDriver) *storagev1.CSINode {
+		return &storagev1.CSINode{ObjectMeta: metav1.ObjectMeta{Name: "n1"}, Spec: storagev1.CSINodeSpec{Drivers: drivers}}
+	}
+	keys := []string{"zone"}
+	ours := storagev1.CSINodeDriver{Name: "driver", TopologyKeys: keys}
+	other := storagev1.CSINodeDriver{Name: "other", TopologyKeys: []string{"host"}}
+
+	check := func(step string, want []string) {
+		t.Helper()
+		if diff := cmp.Diff(want, names(index.RegisteredSegments())); diff != "" {
+			t.Errorf("%s: %s", step, diff)
+		}
+	}
+	nodes.OnAdd(node, true)
+	csiNodes.OnAdd(with(other), true)
+	check("another driver's registration", nil)
+	csiNodes.OnUpdate(with(other), with(other, ours))
+	check("ours", []string{"zone=a"})
+	csiNodes.OnUpdate(with(other, ours), with(other))
+	check("unregistered", nil)
+	csiNodes.OnUpdate(with(other), with(ours))
+	nodes.OnDelete(cache.DeletedFinalStateUnknown{Key: "n1"})
+	check("node gone, known only by key", nil)
+	nodes.OnAdd(node, false)
+	csiNodes.OnDelete(with(ours))
+	check("CSINode gone", nil)
+}
+
+func TestKeySetDoesNotTouchItsSource(t *testing.T) {
+	keys := []string{"zone", "host"} // an informer's
+	if got := NewKeySet(keys).String(); got != "host,zone" {
+		t.Errorf("got %q", got)
+	}
+	if diff := cmp.Diff([]string{"zone", "host"}, keys); diff != "" {
+		t.Error(diff)
+	}
+}
