@@ -66,7 +66,7 @@ sidecar and understands its flags.`,
 				fmt.Fprintf(command.OutOrStdout(), "berth %s\n", version) //nolint:errcheck // to stdout
 				return nil
 			}
-			if err := options.applyLogging(); err != nil {
+			if err := options.Validate(); err != nil {
 				return err
 			}
 			config, err := options.Complete(version)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 
+	"k8s.io/apimachinery/pkg/util/validation/field"
 	cliflag "k8s.io/component-base/cli/flag"
 	"k8s.io/component-base/featuregate"
 	logsapi "k8s.io/component-base/logs/api/v1"
@@ -20,7 +21,6 @@ type Options struct {
 	Leader       LeaderOptions
 	Diagnostics  DiagnosticsOptions
 	Logging      *logsapi.LoggingConfiguration
-
 }
 
 // NewOptions returns the defaults.
@@ -47,27 +47,43 @@ func (o *Options) Flags() cliflag.NamedFlagSets {
 	return sections
 }
 
-// applyLogging comes first, so that everything after it logs as asked.
-func (o *Options) applyLogging() error {
-	gates := featuregate.NewFeatureGate()
-	if err := logsapi.AddFeatureGates(gates); err != nil {
-		return fmt.Errorf("logging: %w", err)
+// Validate checks what was typed. All problems come in one error.
+func (o *Options) Validate() error {
+	gates, err := loggingGates()
+	if err != nil {
+		return err
 	}
-	if err := logsapi.ValidateAndApply(o.Logging, gates); err != nil {
-		return fmt.Errorf("logging: %w (%w)", err, errUsage)
+	err = errors.Join(o.Driver.Validate(), o.Kube.Validate(), o.Provisioning.Validate(), o.Leader.Validate(), o.Diagnostics.Validate(),
+		logsapi.Validate(o.Logging, gates, field.NewPath("logging")).ToAggregate())
+	if err != nil {
+		return fmt.Errorf("%w (%w)", err, errUsage)
 	}
 	return nil
 }
 
-// Complete checks the options, fills in what is derived from others and from the environment, and returns what Run needs.
+// Complete sets up logging, which a process can do once, fills in what comes from the environment, and returns what Run needs. The
+// options must be valid.
 func (o *Options) Complete(version string) (*Config, error) {
+	gates, err := loggingGates()
+	if err != nil {
+		return nil, err
+	}
+	if err := logsapi.ValidateAndApply(o.Logging, gates); err != nil {
+		return nil, fmt.Errorf("logging: %w", err)
+	}
 	if kubeconfig := os.Getenv("KUBECONFIG"); kubeconfig != "" && kubeconfig != o.Kube.Kubeconfig {
 		// As csi-provisioner does it.
 		klog.Background().Info("The environment variable KUBECONFIG takes the place of --kubeconfig", "KUBECONFIG", kubeconfig)
 		o.Kube.Kubeconfig = kubeconfig
 	}
-	if err := errors.Join(o.Kube.Validate(), o.Driver.Validate(), o.Provisioning.Validate(), o.Leader.Validate(), o.Diagnostics.Validate()); err != nil {
-		return nil, fmt.Errorf("%w (%w)", err, errUsage)
-	}
 	return newConfig(o, version)
+}
+
+// loggingGates are a set of our own: registering in the library's global set would list other components' gates as ours.
+func loggingGates() (featuregate.FeatureGate, error) {
+	gates := featuregate.NewFeatureGate()
+	if err := logsapi.AddFeatureGates(gates); err != nil {
+		return nil, fmt.Errorf("logging: %w", err)
+	}
+	return gates, nil
 }

@@ -206,4 +206,3 @@ func (p *process) fillCaches(ctx context.Context, factory informers.SharedInform
 	klog.FromContext(ctx).Info("Caches filled", "after", time.Since(started).Round(time.Millisecond))
 	return nil
 }
-

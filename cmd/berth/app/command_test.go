@@ -1,0 +1,113 @@
+package app
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"github.com/spf13/pflag"
+)
+
+// berth runs the command and returns its exit code and what it printed.
+func berth(t *testing.T, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	t.Setenv("KUBECONFIG", "")
+	var out, errs bytes.Buffer
+	code = Main(t.Context(), "v9.9.9", args, &out, &errs)
+	return code, out.String(), errs.String()
+}
+
+func TestVersion(t *testing.T) {
+	if code, stdout, _ := berth(t, "--version"); code != 0 || stdout != "berth v9.9.9\n" {
+		t.Errorf("got %d %q", code, stdout)
+	}
+}
+
+func TestHelpIsGroupedAndComplete(t *testing.T) {
+	code, stdout, _ := berth(t, "--help")
+	if code != 0 {
+		t.Fatalf("exit code %d", code)
+	}
+	for _, group := range []string{"CSI driver flags:", "Kubernetes flags:", "Provisioning flags:", "Leader election flags:", "Diagnostics flags:", "Logging flags:"} {
+		if !strings.Contains(stdout, group) {
+			t.Errorf("no group %q", group)
+		}
+	}
+	NewCommand("").Flags().VisitAll(func(flag *pflag.Flag) {
+		if !strings.Contains(stdout, "--"+flag.Name) {
+			t.Errorf("--%s is not in the help", flag.Name)
+		}
+	})
+}
+
+func TestWrongFlagsAreOneLine(t *testing.T) {
+	tests := map[string]struct {
+		args []string
+		want string
+	}{
+		"an unknown flag":               {[]string{"--provisoner", "x"}, "unknown flag: --provisoner"},
+		"not a duration":                {[]string{"--timeout", "soon"}, `invalid argument "soon" for "--timeout"`},
+		"an argument":                   {[]string{"serve"}, `unexpected argument "serve"`},
+		"a timeout of nothing":          {[]string{"--timeout", "0s"}, "--timeout must be positive"},
+		"a negative startup timeout":    {[]string{"--startup-timeout", "-1s"}, "--startup-timeout must not be negative"},
+		"a relative socket":             {[]string{"--csi-address", "csi.sock"}, "--csi-address"},
+		"no workers":                    {[]string{"--worker-threads", "0"}, "--worker-threads must be at least 1"},
+		"a maximum below the start":     {[]string{"--retry-interval-start", "10s", "--retry-interval-max", "1s"}, "--retry-interval-max (1s)"},
+		"no retry interval":             {[]string{"--retry-interval-start", "0s"}, "--retry-interval-start must be positive"},
+		"a negative grace":              {[]string{"--shutdown-grace", "-1s"}, "--shutdown-grace"},
+		"a UID of too many digits":      {[]string{"--volume-name-uuid-length", "33"}, "--volume-name-uuid-length must be"},
+		"an empty prefix":               {[]string{"--volume-name-prefix", ""}, "--volume-name-prefix must not be empty"},
+		"a negative rate":               {[]string{"--kube-api-qps", "-1"}, "--kube-api-qps"},
+		"a negative burst":              {[]string{"--kube-api-burst", "-1"}, "--kube-api-burst"},
+		"leases that contradict":        {[]string{"--leader-election", "--leader-election-renew-deadline", "20s"}, "--leader-election-lease-duration (15s) must be more than"},
+		"retries that are too rare":     {[]string{"--leader-election", "--leader-election-retry-period", "9s"}, "--leader-election-renew-deadline (10s) must be more than 1.2 times"},
+		"no retry period":               {[]string{"--leader-election", "--leader-election-retry-period", "0s"}, "--leader-election-retry-period must be positive"},
+		"labels in another form":        {[]string{"--leader-election-labels", "a=b"}, `"a=b" is not of the form key:value`},
+		"two addresses":                 {[]string{"--http-endpoint", ":1", "--metrics-address", ":2"}, "give only the latter"},
+		"an address without a port":     {[]string{"--http-endpoint", "localhost"}, `--http-endpoint "localhost" is not of the form`},
+		"a metrics path without slash":  {[]string{"--metrics-path", "metrics"}, "must begin with a slash"},
+		"profiles without an address":   {[]string{"--enable-pprof"}, "--enable-pprof needs --http-endpoint"},
+		"an unknown log format":         {[]string{"--logging-format", "xml"}, "logging"},
+		"several at once, in one line":  {[]string{"--worker-threads", "0", "--timeout", "0s"}, "--timeout must be positive, not 0s; --worker-threads"},
+		"a kubeconfig that isn't there": {[]string{"--kubeconfig", "/nowhere"}, `kubeconfig "/nowhere"`},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			code, stdout, stderr := berth(t, tt.args...)
+			if code != 1 || stdout != "" {
+				t.Errorf("exit code %d, stdout %q", code, stdout)
+			}
+			if !strings.HasPrefix(stderr, "berth: ") || !strings.Contains(stderr, tt.want) || strings.Count(stderr, "\n") != 1 {
+				t.Errorf("got %q, want one line with %q", stderr, tt.want)
+			}
+		})
+	}
+}
+
+func TestBurstFollowsTheRate(t *testing.T) {
+	o := KubeOptions{QPS: 0.4}
+	if err := o.Validate(); err != nil || o.Burst != 1 {
+		t.Errorf("got %d, %v", o.Burst, err)
+	}
+}
+
+func TestLeaseNamespace(t *testing.T) {
+	t.Setenv("POD_NAMESPACE", "pod")
+	if got := (&LeaderOptions{Namespace: "flag"}).namespace(); got != "flag" {
+		t.Errorf("the flag does not win: %q", got)
+	}
+	if got := (&LeaderOptions{}).namespace(); got != "pod" {
+		t.Errorf("got %q, want the Pod's", got)
+	}
+	t.Setenv("POD_NAMESPACE", "")
+	if got := (&LeaderOptions{}).namespace(); got != "default" {
+		t.Errorf("got %q, want default", got)
+	}
+}
+
+func TestLeaseLabels(t *testing.T) {
+	var labels map[string]string
+	if err := (labelsValue{&labels}).Set("a:b, c:d:e"); err != nil || labels["a"] != "b" || labels["c"] != "d:e" {
+		t.Errorf("got %v, %v", labels, err)
+	}
+}

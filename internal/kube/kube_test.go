@@ -1,0 +1,134 @@
+package kube
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+func meta(name string) metav1.ObjectMeta {
+	return metav1.ObjectMeta{Namespace: "ns", Name: name, UID: "uid", ResourceVersion: "7",
+		ManagedFields: []metav1.ManagedFieldsEntry{{Manager: "kubectl"}},
+		Labels:        map[string]string{"zone": "a"},
+		Annotations:   map[string]string{corev1.LastAppliedConfigAnnotation: "{}", "volume.kubernetes.io/selected-node": "n"}}
+}
+
+func trimmed(t *testing.T, object any) any {
+	t.Helper()
+	got, err := Trim("driver")(object)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := Trim("driver")(got) // informers may run it twice
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(got, again); diff != "" {
+		t.Errorf("trimming twice is not trimming once: %s", diff)
+	}
+	return got
+}
+
+func TestTrim(t *testing.T) {
+	class, mode := "fast", corev1.PersistentVolumeBlock
+	pending := corev1.PersistentVolumeClaimSpec{StorageClassName: &class, VolumeMode: &mode, AccessModes: []corev1.PersistentVolumeAccessMode{"ReadWriteOnce"}}
+	bound := pending
+	bound.VolumeName = "pv"
+	slim := metav1.ObjectMeta{Namespace: "ns", Name: "x", UID: "uid", ResourceVersion: "7"}
+	annotated := slim
+	annotated.Annotations = map[string]string{"volume.kubernetes.io/selected-node": "n"}
+	volumeMeta := annotated
+	volumeMeta.Finalizers = []string{"f"}
+	volume := func(driver string) *corev1.PersistentVolume {
+		pv := &corev1.PersistentVolume{ObjectMeta: meta("x"), Status: corev1.PersistentVolumeStatus{Phase: corev1.VolumeBound, Message: "m"}}
+		pv.Finalizers = []string{"f"}
+		pv.Spec = corev1.PersistentVolumeSpec{
+			Capacity:                      corev1.ResourceList{},
+			ClaimRef:                      &corev1.ObjectReference{Kind: "PersistentVolumeClaim", Namespace: "n", Name: "c", UID: "u"},
+			StorageClassName:              "fast",
+			PersistentVolumeReclaimPolicy: corev1.PersistentVolumeReclaimDelete,
+			PersistentVolumeSource: corev1.PersistentVolumeSource{CSI: &corev1.CSIPersistentVolumeSource{
+				Driver: driver, VolumeHandle: "h", VolumeAttributes: map[string]string{"k": "v"}}},
+		}
+		return pv
+	}
+	ref := &corev1.ObjectReference{Namespace: "n", Name: "c", UID: "u"}
+	pvName := "pv"
+	tests := map[string]struct{ in, want any }{
+		"a pending claim keeps its spec": {&corev1.PersistentVolumeClaim{ObjectMeta: meta("x"), Spec: pending},
+			&corev1.PersistentVolumeClaim{ObjectMeta: annotated, Spec: pending}},
+		"a bound claim is little": {&corev1.PersistentVolumeClaim{ObjectMeta: meta("x"), Spec: bound},
+			&corev1.PersistentVolumeClaim{ObjectMeta: slim, Spec: corev1.PersistentVolumeClaimSpec{VolumeName: "pv", StorageClassName: &class}}},
+		"our volume keeps what deletion needs": {volume("driver"), &corev1.PersistentVolume{ObjectMeta: volumeMeta,
+			Spec: corev1.PersistentVolumeSpec{ClaimRef: ref, StorageClassName: "fast", PersistentVolumeReclaimPolicy: corev1.PersistentVolumeReclaimDelete,
+				PersistentVolumeSource: corev1.PersistentVolumeSource{CSI: &corev1.CSIPersistentVolumeSource{Driver: "driver", VolumeHandle: "h"}}},
+			Status: corev1.PersistentVolumeStatus{Phase: corev1.VolumeBound}}},
+		"another driver's volume is hardly there": {volume("other"), &corev1.PersistentVolume{ObjectMeta: slim, Spec: corev1.PersistentVolumeSpec{ClaimRef: ref}}},
+		"a node is its labels": {&corev1.Node{ObjectMeta: meta("x"), Status: corev1.NodeStatus{Images: []corev1.ContainerImage{{}}}},
+			&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "x", UID: "uid", ResourceVersion: "7", Labels: map[string]string{"zone": "a"}}}},
+		"a CSINode is our driver": {&storagev1.CSINode{ObjectMeta: meta("x"), Spec: storagev1.CSINodeSpec{Drivers: []storagev1.CSINodeDriver{
+			{Name: "other"}, {Name: "driver", NodeID: "id", TopologyKeys: []string{"zone"}}}}},
+			&storagev1.CSINode{ObjectMeta: metav1.ObjectMeta{Name: "x", UID: "uid", ResourceVersion: "7"},
+				Spec: storagev1.CSINodeSpec{Drivers: []storagev1.CSINodeDriver{{Name: "driver", NodeID: "id", TopologyKeys: []string{"zone"}}}}}},
+		"an attachment is who has what": {&storagev1.VolumeAttachment{ObjectMeta: meta("x"), Spec: storagev1.VolumeAttachmentSpec{
+			Attacher: "a", NodeName: "n", Source: storagev1.VolumeAttachmentSource{PersistentVolumeName: &pvName}}},
+			&storagev1.VolumeAttachment{ObjectMeta: metav1.ObjectMeta{Name: "x", UID: "uid", ResourceVersion: "7"},
+				Spec: storagev1.VolumeAttachmentSpec{NodeName: "n", Source: storagev1.VolumeAttachmentSource{PersistentVolumeName: &pvName}}}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			if diff := cmp.Diff(tt.want, trimmed(t, tt.in)); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestAccess(t *testing.T) {
+	write := func(content string) string {
+		path := filepath.Join(t.TempDir(), "kubeconfig")
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	good := write(`{"apiVersion":"v1","kind":"Config","current-context":"c","contexts":[{"name":"c","context":{"cluster":"c"}}],"clusters":[{"name":"c","cluster":{"server":"https://127.0.0.1:1"}}]}`)
+	tests := map[string]struct {
+		access Access
+		host   string
+		err    string
+	}{
+		"a kubeconfig":              {Access{Kubeconfig: good}, "https://127.0.0.1:1", ""},
+		"a master that overrides":   {Access{Kubeconfig: good, Master: "https://127.0.0.1:2"}, "https://127.0.0.1:2", ""},
+		"no such file":              {Access{Kubeconfig: "/nowhere"}, "", `kubeconfig "/nowhere"`},
+		"a file that doesn't parse": {Access{Kubeconfig: write("{")}, "", "kubeconfig"},
+		"nothing, outside a Pod":    {Access{}, "", "no --kubeconfig given, and not running in a Pod"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			got, err := tt.access.Config()
+			if tt.err != "" {
+				if err == nil || !strings.Contains(err.Error(), tt.err) {
+					t.Errorf("got %v, want an error with %q", err, tt.err)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got.Host != tt.host || got.QPS != -1 || got.ContentType != "application/vnd.kubernetes.protobuf" {
+				t.Errorf("got host %s, QPS %v, %s", got.Host, got.QPS, got.ContentType)
+			}
+		})
+	}
+	limited, err := Access{Kubeconfig: good, QPS: 5, Burst: 10}.Config()
+	if err != nil || limited.QPS != 5 || limited.Burst != 10 {
+		t.Errorf("got %v, %v", limited, err)
+	}
+}

@@ -1,0 +1,153 @@
+package provisioner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes/fake"
+	clienttesting "k8s.io/client-go/testing"
+)
+
+// recording runs a recorder against an API server that fails as told, and returns what it wrote.
+func recording(t *testing.T, fail func(verb string, nth int32) error, test func(*recorder)) (written []corev1.Event, dropped int32) {
+	t.Helper()
+	client := fake.NewClientset()
+	var calls, drops atomic.Int32
+	client.PrependReactor("*", "events", func(action clienttesting.Action) (bool, runtime.Object, error) {
+		if action.GetVerb() == "list" {
+			return false, nil, nil
+		}
+		if err := fail(action.GetVerb(), calls.Add(1)); err != nil {
+			return true, nil, err
+		}
+		return false, nil, nil
+	})
+	r := newRecorder(client, "driver_host", "host", func() { drops.Add(1) })
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		r.loop.Run(ctx)
+	}()
+	test(r)
+	r.flush()
+	cancel()
+	<-done
+	list, err := client.CoreV1().Events("").List(t.Context(), metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list.Items, drops.Load()
+}
+
+func never(string, int32) error { return nil }
+
+func about(name string) *corev1.ObjectReference {
+	return &corev1.ObjectReference{Kind: "PersistentVolumeClaim", APIVersion: "v1", Namespace: "ns", Name: name, UID: "uid"}
+}
+
+func TestABurstOfEventsIsWrittenWhole(t *testing.T) {
+	const burst = 3000 // three times what client-go's broadcaster holds
+	var written atomic.Int32
+	client := fake.NewClientset()
+	client.PrependReactor("create", "events", func(action clienttesting.Action) (bool, runtime.Object, error) {
+		written.Add(1)
+		return true, action.(clienttesting.CreateAction).GetObject(), nil
+	})
+	r := newRecorder(client, "driver_host", "host", func() { t.Error("an event was dropped") })
+	for i := range burst {
+		r.record(about(fmt.Sprintf("claim-%d", i)), corev1.EventTypeNormal, ReasonProvisioningSucceeded, "done")
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var loop sync.WaitGroup
+	loop.Go(func() { r.loop.Run(ctx) })
+	for written.Load() < burst && t.Context().Err() == nil {
+		r.flush()
+	}
+	cancel()
+	loop.Wait()
+}
+
+func TestTheSameEventAgainIsCounted(t *testing.T) {
+	written, _ := recording(t, never, func(r *recorder) {
+		for range 3 {
+			r.record(about("claim"), corev1.EventTypeWarning, ReasonProvisioningFailed, "no room")
+			r.flush()
+		}
+	})
+	if len(written) != 1 || written[0].Count != 3 {
+		t.Fatalf("got %d events, want one with a count of 3: %v", len(written), written)
+	}
+	e := written[0]
+	if e.Source.Component != "driver_host" || e.Reason != "ProvisioningFailed" || e.Type != "Warning" || e.InvolvedObject.Name != "claim" || e.Namespace != "ns" {
+		t.Errorf("got %+v", e)
+	}
+}
+
+func TestAnEventOutlivesAnAPIServerThatIsAway(t *testing.T) {
+	written, dropped := recording(t, func(_ string, nth int32) error {
+		switch nth {
+		case 1:
+			return errors.New("connection refused")
+		case 2:
+			return apierrors.NewTooManyRequests("slow down", 1)
+		}
+		return nil
+	}, func(r *recorder) {
+		r.record(about("claim"), corev1.EventTypeNormal, ReasonProvisioningSucceeded, "done")
+	})
+	if len(written) != 1 || dropped != 0 {
+		t.Errorf("%d events written, %d dropped", len(written), dropped)
+	}
+}
+
+func TestAnEventThatIsRefusedIsDroppedAndCounted(t *testing.T) {
+	written, dropped := recording(t, func(string, int32) error {
+		return apierrors.NewForbidden(corev1.Resource("events"), "e", errors.New("the namespace is being terminated"))
+	}, func(r *recorder) {
+		r.record(about("claim"), corev1.EventTypeNormal, ReasonProvisioningSucceeded, "done")
+	})
+	if len(written) != 0 || dropped != 1 {
+		t.Errorf("%d events written, %d dropped, want one dropped", len(written), dropped)
+	}
+}
+
+func TestEventsThatWaitAreBounded(t *testing.T) {
+	var drops atomic.Int32
+	r := newRecorder(fake.NewClientset(), "c", "h", func() { drops.Add(1) }) // not running: nothing is written
+	for range maxPendingEvents + 5 {
+		r.record(about("claim"), corev1.EventTypeNormal, "R", "m")
+	}
+	if got := drops.Load(); got != 5 {
+		t.Errorf("%d dropped, want 5", got)
+	}
+}
+
+func TestEventsFitTheServersLimits(t *testing.T) {
+	written, _ := recording(t, never, func(r *recorder) {
+		r.record(&corev1.ObjectReference{Kind: "PersistentVolume", Name: "pv", UID: "u"}, corev1.EventTypeWarning, "R", strings.Repeat("x", 5000))
+	})
+	if len(written) != 1 || len(written[0].Message) != 1024 || written[0].Namespace != "default" {
+		t.Errorf("got %d events: %v", len(written), written)
+	}
+}
+
+func TestFlushGivesUp(t *testing.T) {
+	r := newRecorder(fake.NewClientset(), "c", "h", func() {})
+	r.record(about("claim"), corev1.EventTypeNormal, "R", "m")
+	start := time.Now()
+	r.flush()
+	if took := time.Since(start); took < flushTimeout {
+		t.Errorf("gave up after %s", took)
+	}
+}
