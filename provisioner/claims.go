@@ -2,17 +2,14 @@ package provisioner
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	csipb "github.com/container-storage-interface/spec/lib/go/csi"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	volumehelpers "k8s.io/component-helpers/storage/volume"
 	"k8s.io/klog/v2"
 
@@ -96,7 +93,7 @@ func (c *Controller) create(ctx context.Context, key ClaimKey, claim *corev1.Per
 	}
 	c.attempts.put(key.UID, attempt)
 	notice := time.AfterFunc(slowCall, func() {
-		c.claimEvent(attempt.Claim, corev1.EventTypeNormal, ReasonProvisioning,
+		c.event(attempt.Claim, corev1.EventTypeNormal, ReasonProvisioning,
 			fmt.Sprintf("driver %s is creating volume %s; that is taking longer than %s", c.settings.Driver.Name, attempt.Request.GetName(), slowCall))
 	})
 	volume, err := c.driver.CreateVolume(ctx, attempt.Request)
@@ -142,7 +139,7 @@ func (c *Controller) store(ctx context.Context, key ClaimKey, attempt *Attempt) 
 	c.attempts.drop(key.UID)
 	c.metrics.provisioned.WithLabelValues(attempt.Class, "").Inc()
 	c.metrics.provisionDuration.WithLabelValues(attempt.Class, "").Observe(time.Since(attempt.began).Seconds())
-	c.claimEvent(attempt.Claim, corev1.EventTypeNormal, ReasonProvisioningSucceeded, "Successfully provisioned volume "+pv.Name)
+	c.event(attempt.Claim, corev1.EventTypeNormal, ReasonProvisioningSucceeded, "Successfully provisioned volume "+pv.Name)
 	klog.FromContext(ctx).Info("Volume provisioned", "claim", key, "volume", pv.Name, "handle", attempt.Volume.GetVolumeId())
 	return worker.Done()
 }
@@ -184,35 +181,6 @@ func (c *Controller) cleanUp(ctx context.Context, key ClaimKey, attempt *Attempt
 	return worker.Backoff(errors.New(why))
 }
 
-// giveBack removes the selected node, if it still is the one that did not do; then the scheduler chooses again.
-func (c *Controller) giveBack(ctx context.Context, claim *corev1.ObjectReference, node, class, message string) worker.Result {
-	c.claimEvent(claim, corev1.EventTypeWarning, ReasonProvisioningFailed, message)
-	patch, err := json.Marshal([]map[string]string{
-		{"op": "test", "path": "/metadata/uid", "value": string(claim.UID)},
-		{"op": "test", "path": "/metadata/annotations/" + escape(volumehelpers.AnnSelectedNode), "value": node},
-		{"op": "remove", "path": "/metadata/annotations/" + escape(volumehelpers.AnnSelectedNode)},
-	})
-	if err != nil {
-		return worker.Backoff(fmt.Errorf("give claim %s/%s back to the scheduler: %w", claim.Namespace, claim.Name, err))
-	}
-	ctx, cancel := context.WithTimeout(ctx, apiTimeout)
-	defer cancel()
-	_, err = c.client.CoreV1().PersistentVolumeClaims(claim.Namespace).Patch(ctx, claim.Name, types.JSONPatchType, patch, metav1.PatchOptions{})
-	switch {
-	case err == nil:
-		c.metrics.rescheduled.WithLabelValues(class).Inc()
-		return worker.Done()
-	case apierrors.IsNotFound(err), apierrors.IsInvalid(err), apierrors.IsConflict(err):
-		return worker.Done() // a test failed: the claim changed, and that brings it back
-	}
-	return worker.Backoff(fmt.Errorf("give claim %s/%s back to the scheduler: %w", claim.Namespace, claim.Name, err))
-}
-
-// escape makes an annotation's key part of a JSON pointer (RFC 6901).
-func escape(key string) string {
-	return strings.NewReplacer("~", "~0", "/", "~1").Replace(key)
-}
-
 // failed tells people and metrics that a claim got no volume this time. claim is nil if only the reference is known.
 func (c *Controller) failed(claim *corev1.PersistentVolumeClaim, about *corev1.ObjectReference, message string) {
 	class := ""
@@ -222,5 +190,5 @@ func (c *Controller) failed(claim *corev1.PersistentVolumeClaim, about *corev1.O
 		class = attempt.Class
 	}
 	c.metrics.provisionFailed.WithLabelValues(class, "").Inc()
-	c.claimEvent(about, corev1.EventTypeWarning, ReasonProvisioningFailed, message)
+	c.event(about, corev1.EventTypeWarning, ReasonProvisioningFailed, message)
 }

@@ -186,8 +186,8 @@ func (c *Controller) watch(logger klog.Logger) (synced []cache.InformerSynced, r
 	return synced, remove, err
 }
 
-// claimEvent records an event about a claim.
-func (c *Controller) claimEvent(about *corev1.ObjectReference, eventType, reason, message string) {
+// event records an event about a claim or a volume.
+func (c *Controller) event(about *corev1.ObjectReference, eventType, reason, message string) {
 	c.events.record(about, eventType, reason, message)
 }
 

@@ -38,7 +38,7 @@ func (c *Controller) workVolume(ctx context.Context, key volumeKey) worker.Resul
 		return c.patchFinalizer(ctx, in.Volume, dropFinalizer)
 	case AwaitDetach:
 		if c.deletion.say(in.Volume.UID, action.Message) {
-			c.claimEvent(volumeReference(in.Volume), corev1.EventTypeNormal, ReasonVolumeStillAttached, action.Message)
+			c.event(volumeReference(in.Volume), corev1.EventTypeNormal, ReasonVolumeStillAttached, action.Message)
 		}
 		return worker.Done() // the last VolumeAttachment's deletion wakes it
 	case RefuseVolume:
@@ -139,7 +139,7 @@ func (c *Controller) patchFinalizer(ctx context.Context, pv *corev1.PersistentVo
 
 func (c *Controller) deleteFailed(pv *corev1.PersistentVolume, message string) worker.Result {
 	c.metrics.deleteFailed.WithLabelValues(pv.Spec.StorageClassName).Inc()
-	c.claimEvent(volumeReference(pv), corev1.EventTypeWarning, ReasonVolumeFailedDelete, message)
+	c.event(volumeReference(pv), corev1.EventTypeWarning, ReasonVolumeFailedDelete, message)
 	return worker.Backoff(errors.New(message))
 }
 
