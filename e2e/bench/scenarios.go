@@ -1,0 +1,71 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// A scenario is work for a provisioner, and what is worth knowing about how it was done.
+type scenario struct {
+	name string
+	run  func(ctx context.Context, e *environment, o Options) ([]reading, error)
+}
+
+// A group is scenarios that follow each other in one environment. Those before the last one asked for are run even if
+// they were not asked for, because the later ones go on with what the earlier ones left.
+type group struct {
+	name      string
+	warm      func(ctx context.Context, e *environment) error
+	scenarios []scenario
+	// estimate is about how long the scenarios take with a subject.
+	estimate func(subject, Options) time.Duration
+}
+
+// groups are all there is to measure; README.md says how to add to them.
+func groups() []group {
+	return []group{
+		{
+			name: "immediate",
+			warm: warmImmediate,
+			scenarios: []scenario{
+				{name: "create", run: runCreate},
+				{name: "delete", run: runDelete},
+			},
+			estimate: func(s subject, o Options) time.Duration {
+				return time.Duration(o.Claims) * (s.pace + s.deletePace)
+			},
+		},
+		{
+			name:      "wffc",
+			warm:      warmWFFC,
+			scenarios: []scenario{{name: "wffc", run: runWFFC}},
+			estimate: func(s subject, o Options) time.Duration {
+				return time.Duration(o.WFFCClaims) * (s.pace + 100*time.Millisecond)
+			},
+		},
+	}
+}
+
+func scenarioNames() []string {
+	var names []string
+	for _, g := range groups() {
+		for _, s := range g.scenarios {
+			names = append(names, s.name)
+		}
+	}
+	return names
+}
+
+// stallAfter is how long nothing at all may happen before a scenario has failed: longer than any pause a working
+// provisioner makes, even with a busy machine under it.
+const stallAfter = 90 * time.Second
+
+// claimNames of a scenario, which nothing else in the environment has.
+func claimNames(prefix string, n int) []string {
+	names := make([]string, n)
+	for i := range names {
+		names[i] = fmt.Sprintf("%s-%05d", prefix, i)
+	}
+	return names
+}

@@ -1,0 +1,45 @@
+//go:build e2e
+
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// TestSmoke runs the bench at its smallest, so that it still works on the day somebody needs its figures.
+func TestSmoke(t *testing.T) {
+	o := smokeOptions()
+	o.JSON = filepath.Join(t.TempDir(), "figures.json")
+	if err := bench(t.Context(), o, t.Output(), t.Output()); err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(o.JSON)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var figures []series
+	if err := json.Unmarshal(data, &figures); err != nil {
+		t.Fatal(err)
+	}
+	medians := map[string]float64{}
+	for _, s := range figures {
+		medians[s.Scenario+" "+s.Metric] = s.Median
+	}
+	for _, name := range []string{
+		"create last_pv_seconds", "create last_bound_seconds", "create p50_seconds", "create p99_seconds",
+		"create cpu_seconds", "create control_plane_cpu_seconds", "create peak_rss_bytes",
+		"create api_writes_per_volume", "create driver_calls_per_volume", "create api_requests",
+		"delete last_pv_gone_seconds", "delete api_writes_per_volume", "delete driver_calls_per_volume",
+		"wffc p50_seconds", "wffc p99_seconds", "wffc api_writes_per_volume",
+	} {
+		if !(medians[name] > 0) {
+			t.Errorf("%s is %v, want more than nothing", name, medians[name])
+		}
+	}
+	if lost, ok := medians["create events_lost"]; !ok || lost > 0 {
+		t.Errorf("events lost: %v (counted: %v), want 0", lost, ok)
+	}
+}

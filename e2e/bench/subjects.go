@@ -1,0 +1,146 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/berth-csi/berth/e2e/harness"
+)
+
+// The subjects, as the command line and the figures name them.
+const (
+	subjectBerth       = "berth"
+	subjectPeerDefault = "peer-default"
+	subjectPeerTuned   = "peer-tuned"
+	subjectFloor       = "floor"
+)
+
+// subjectNames in the order of table columns, which is also that of the runs in a round.
+func subjectNames() []string {
+	return []string{subjectBerth, subjectPeerDefault, subjectPeerTuned, subjectFloor}
+}
+
+// The user agents by which the audit log tells who asked.
+const (
+	benchUserAgent = "bench"
+	berthUserAgent = "berth"
+	peerUserAgent  = "csi-provisioner"
+	floorUserAgent = "bench-floor"
+)
+
+const peerBinary = "csi-provisioner"
+
+// checkBinaries finds out what is missing before anything is started, rather than in the middle of the night.
+func checkBinaries(names []string) error {
+	needed := []string{"controlplane", "poold"}
+	for _, name := range names {
+		if binary := subjects()[name].binary; binary != "" && !slices.Contains(needed, binary) {
+			needed = append(needed, binary)
+		}
+	}
+	for _, binary := range needed {
+		if _, err := harness.Binary(binary); err != nil {
+			if binary == peerBinary {
+				return fmt.Errorf("no bin/%s: run \"make peer\", or leave it out with --subjects", binary)
+			}
+			return err
+		}
+	}
+	return nil
+}
+
+// A subject is what is measured.
+type subject struct {
+	binary    string // that it needs; empty for none
+	userAgent string
+	// events are the reasons of the events it sends for each claim that it provisions.
+	events []string
+	// pace and deletePace are about how long it takes for a claim and for a deletion; they only serve to say how
+	// long the bench will take.
+	pace, deletePace time.Duration
+	start            func(context.Context, *environment) (*harness.Process, error)
+}
+
+func subjects() map[string]subject {
+	peerEvents := []string{"Provisioning", "ProvisioningSucceeded"}
+	return map[string]subject{
+		subjectBerth: {
+			binary: "berth", userAgent: berthUserAgent, events: []string{"ProvisioningSucceeded"},
+			pace: 25 * time.Millisecond, deletePace: 25 * time.Millisecond, start: startBerth,
+		},
+		subjectPeerDefault: {
+			binary: peerBinary, userAgent: peerUserAgent, events: peerEvents,
+			pace: 205 * time.Millisecond, deletePace: 410 * time.Millisecond, start: startPeer(),
+		},
+		subjectPeerTuned: {
+			binary: peerBinary, userAgent: peerUserAgent, events: peerEvents,
+			pace: 30 * time.Millisecond, deletePace: 45 * time.Millisecond,
+			start: startPeer("--kube-api-qps", "1000", "--kube-api-burst", "2000"),
+		},
+		subjectFloor: {
+			userAgent: floorUserAgent,
+			pace:      25 * time.Millisecond, deletePace: 25 * time.Millisecond, start: startFloor,
+		},
+	}
+}
+
+// startBerth runs Berth as it is deployed: with the rights of its role, and leader election.
+func startBerth(ctx context.Context, e *environment) (*harness.Process, error) {
+	kubeconfig, err := harness.BerthAccount(ctx, e.controlPlane, "berth")
+	if err != nil {
+		return nil, err
+	}
+	berth, err := harness.StartBerth(ctx, e.dir, harness.BerthOptions{
+		Kubeconfig: kubeconfig, Socket: e.driver.Socket, LeaderElection: true,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return berth.Process, nil
+}
+
+// startPeer runs the established provisioner in the same way, which its flags allow.
+func startPeer(flags ...string) func(context.Context, *environment) (*harness.Process, error) {
+	return func(ctx context.Context, e *environment) (*harness.Process, error) {
+		binary, err := harness.Binary(peerBinary)
+		if err != nil {
+			return nil, err
+		}
+		kubeconfig, err := e.clusterAdmin(ctx, "csi-provisioner")
+		if err != nil {
+			return nil, err
+		}
+		peer, err := harness.StartBerth(ctx, e.dir, harness.BerthOptions{
+			Name: "csi-provisioner", Binary: binary,
+			Kubeconfig: kubeconfig, Socket: e.driver.Socket, LeaderElection: true, Flags: flags,
+		})
+		if err != nil {
+			return nil, err
+		}
+		return peer.Process, nil
+	}
+}
+
+// startFloor runs this program again, so that what the floor costs is that of a process of its own.
+func startFloor(ctx context.Context, e *environment) (*harness.Process, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	kubeconfig, err := e.clusterAdmin(ctx, subjectFloor)
+	if err != nil {
+		return nil, err
+	}
+	return harness.StartProcess(harness.ProcessSpec{
+		Name: subjectFloor, Path: self,
+		Args: []string{
+			subjectFloor, "--kubeconfig", kubeconfig, "--driver", e.driver.Name,
+			"--topology-key", harness.ZoneKey(e.driver.Name),
+		},
+		Log: filepath.Join(e.dir, subjectFloor+".log"),
+	})
+}

@@ -1,0 +1,55 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/berth-csi/berth/e2e/harness"
+)
+
+func warmWFFC(ctx context.Context, e *environment) error {
+	return bindOne(ctx, e, "warm", newStopwatch())
+}
+
+// runWFFC makes a claim and a Pod for it, waits until the claim is Bound, and goes on with the next. So it measures the
+// way from the Pod by the scheduler and the provisioner to the binding with nothing else under way.
+func runWFFC(ctx context.Context, e *environment, o Options) ([]reading, error) {
+	names := claimNames(claimPrefix, o.WFFCClaims)
+	m, err := beginMeasurement(ctx, e)
+	if err != nil {
+		return nil, err
+	}
+	started := newStopwatch()
+	for _, name := range names {
+		if err := bindOne(ctx, e, name, started); err != nil {
+			return nil, err
+		}
+	}
+	seen := e.tracker.times(names)
+	toBound := spans(started.times, seen.bound)
+	readings := []reading{
+		{"last_bound_seconds", unitSeconds, latest(seen.bound, m.start)},
+		{"p50_seconds", unitSeconds, percentile(toBound, 50)},
+		{"p99_seconds", unitSeconds, percentile(toBound, 99)},
+	}
+	costs, err := m.end(ctx, account{claims: names, method: harness.CreateVolume, events: e.subject.events})
+	return append(readings, costs...), err
+}
+
+// bindOne makes a claim, then its Pod, and waits until the claim is Bound. The clock starts with the Pod.
+func bindOne(ctx context.Context, e *environment, name string, started *stopwatch) error {
+	if err := createClaims(ctx, e, []string{name}, classDelayed, nil); err != nil {
+		return err
+	}
+	pod := harness.Pod(benchNamespace, name, name)
+	started.start(name)
+	if _, err := e.client.CoreV1().Pods(benchNamespace).Create(ctx, pod, metav1.CreateOptions{}); err != nil {
+		return fmt.Errorf("create Pod %s: %w", name, err)
+	}
+	if err := e.awaitBound(ctx, []string{name}); err != nil {
+		return fmt.Errorf("claim %s: %w", name, err)
+	}
+	return nil
+}
