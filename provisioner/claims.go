@@ -131,10 +131,16 @@ func (c *Controller) store(ctx context.Context, key ClaimKey, attempt *Attempt) 
 	c.written.add(pv.Name, key.UID)
 	if err := c.write(ctx, pv); err != nil {
 		c.written.seen(pv.Name)
-		message := fmt.Sprintf("volume %q exists in the driver, but PersistentVolume %q could not be written, will try again: %v",
+		err = fmt.Errorf("volume %q exists in the driver, but PersistentVolume %q could not be written, will try again: %w",
 			attempt.Volume.GetVolumeId(), pv.Name, err)
-		c.failed(nil, attempt.Claim, message)
-		return worker.Backoff(errors.New(message))
+		if attempt.unwritten.IsZero() {
+			attempt.unwritten = time.Now()
+		}
+		// An API server that restarts is nobody's concern, unless it takes long.
+		if !passing(err) || time.Since(attempt.unwritten) > patience {
+			c.failed(nil, attempt.Claim, err.Error())
+		}
+		return worker.Backoff(err)
 	}
 	c.attempts.drop(key.UID)
 	c.metrics.provisioned.WithLabelValues(attempt.Class, "").Inc()

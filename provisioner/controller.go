@@ -27,6 +27,8 @@ const (
 	apiTimeout = 30 * time.Second
 	// slowCall is how long a driver may take before the claim gets an event that says so.
 	slowCall = 5 * time.Second
+	// patience is how long an API server may be away before claims get events that say so.
+	patience = 15 * time.Second
 	// infeasibleDelay is the shortest wait before a request is tried again that the driver called wrong in itself.
 	infeasibleDelay = 5 * time.Minute
 )

@@ -2,7 +2,9 @@ package provisioner
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net/http"
 	"sync"
 	"time"
 
@@ -40,9 +42,20 @@ type recorder struct {
 
 	mu      sync.Mutex
 	next    uint64
-	pending map[uint64]*corev1.Event
+	pending map[uint64]*pendingEvent
 	idle    chan struct{} // closed when nothing is pending; nil while nobody waits
 }
+
+// pendingEvent is an event until it is written. What the correlator made of it is kept, because asking it again counts the event again.
+type pendingEvent struct {
+	event     *corev1.Event
+	result    *record.EventCorrelateResult // nil: not asked yet
+	forbidden int                          // refusals so far
+}
+
+// maxForbidden is how often a refusal is not believed: an API server that has just started refuses everything until it has read
+// its roles.
+const maxForbidden = 5
 
 func newRecorder(client kubernetes.Interface, component, host string, dropped func()) *recorder {
 	r := &recorder{
@@ -51,7 +64,7 @@ func newRecorder(client kubernetes.Interface, component, host string, dropped fu
 		correlator: record.NewEventCorrelatorWithOptions(record.CorrelatorOptions{}),
 		dropped:    dropped,
 		now:        time.Now,
-		pending:    map[uint64]*corev1.Event{},
+		pending:    map[uint64]*pendingEvent{},
 	}
 	r.loop = worker.New(worker.Config[uint64]{
 		Name: "events", Workers: recorderWorkers, Grace: flushTimeout,
@@ -90,7 +103,7 @@ func (r *recorder) record(about *corev1.ObjectReference, eventType, reason, mess
 	}
 	r.next++
 	id := r.next
-	r.pending[id] = event
+	r.pending[id] = &pendingEvent{event: event}
 	r.mu.Unlock()
 	r.loop.Enqueue(id)
 }
@@ -98,25 +111,55 @@ func (r *recorder) record(about *corev1.ObjectReference, eventType, reason, mess
 // write sends one event, as a new object or as one more occurrence of one that is there.
 func (r *recorder) write(ctx context.Context, id uint64) worker.Result {
 	r.mu.Lock()
-	event := r.pending[id]
+	entry := r.pending[id]
 	r.mu.Unlock()
-	if event == nil {
+	if entry == nil {
 		return worker.Done()
 	}
-	result, err := r.correlator.EventCorrelate(event)
-	if err == nil && !result.Skip {
-		err = r.send(ctx, result)
+	err := r.correlate(entry)
+	if err == nil && !entry.result.Skip {
+		err = r.send(ctx, entry.result)
 	}
-	if retriable(err) {
-		return worker.Backoff(fmt.Errorf("write event %s for %s: %w", event.Reason, event.InvolvedObject.Name, err))
+	if r.retries(entry, err) {
+		return worker.Backoff(fmt.Errorf("write event %s for %s: %w", entry.event.Reason, entry.event.InvolvedObject.Name, err))
 	}
 	if err != nil {
 		r.dropped()
-		klog.FromContext(ctx).Info("Event not written", "reason", event.Reason, "object", event.InvolvedObject.Name,
-			"namespace", event.InvolvedObject.Namespace, "err", err)
+		klog.FromContext(ctx).Info("Event not written", "reason", entry.event.Reason, "object", entry.event.InvolvedObject.Name,
+			"namespace", entry.event.InvolvedObject.Namespace, "err", err)
 	}
 	r.forget(id)
 	return worker.Done()
+}
+
+func (r *recorder) correlate(entry *pendingEvent) (err error) {
+	if entry.result == nil {
+		entry.result, err = r.correlator.EventCorrelate(entry.event)
+	}
+	return err
+}
+
+// retries tells a passing failure from an answer: the API server refuses an event for good if its namespace is being deleted or our
+// role does not allow it, and there is nobody to tell.
+func (r *recorder) retries(entry *pendingEvent, err error) bool {
+	switch {
+	case err == nil, apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
+		return false
+	case apierrors.IsForbidden(err):
+		entry.forbidden++
+		return entry.forbidden < maxForbidden
+	}
+	return passing(err)
+}
+
+// passing reports whether an error is no answer of the API server, or one that will change by itself.
+func passing(err error) bool {
+	var status apierrors.APIStatus
+	if !errors.As(err, &status) {
+		return true
+	}
+	code := status.Status().Code
+	return code == 0 || code == http.StatusTooManyRequests || code >= http.StatusInternalServerError
 }
 
 func (r *recorder) send(ctx context.Context, result *record.EventCorrelateResult) error {
@@ -142,20 +185,6 @@ func (r *recorder) send(ctx context.Context, result *record.EventCorrelateResult
 	}
 	r.correlator.UpdateState(written)
 	return nil
-}
-
-// retriable tells a passing failure from an answer: the API server refuses an event for good if its namespace is being deleted or our role
-// does not allow it, and there is nobody to tell.
-func retriable(err error) bool {
-	if err == nil {
-		return false
-	}
-	status, answered := err.(apierrors.APIStatus) //nolint:errorlint // clients return it unwrapped
-	if !answered {
-		return true
-	}
-	code := status.Status().Code
-	return code == 0 || code == 429 || code >= 500
 }
 
 func (r *recorder) forget(id uint64) {

@@ -40,7 +40,12 @@ func recording(t *testing.T, fail func(verb string, nth int32) error, test func(
 		r.loop.Run(ctx)
 	}()
 	test(r)
-	r.flush()
+	for waiting := true; waiting; { // longer than a stop would wait
+		r.flush()
+		r.mu.Lock()
+		waiting = len(r.pending) > 0
+		r.mu.Unlock()
+	}
 	cancel()
 	<-done
 	list, err := client.CoreV1().Events("").List(t.Context(), metav1.ListOptions{})
@@ -99,7 +104,9 @@ func TestAnEventOutlivesAnAPIServerThatIsAway(t *testing.T) {
 		switch nth {
 		case 1:
 			return errors.New("connection refused")
-		case 2:
+		case 2: // what a starting API server says before it has read its roles
+			return apierrors.NewForbidden(corev1.Resource("events"), "e", errors.New("no role"))
+		case 3:
 			return apierrors.NewTooManyRequests("slow down", 1)
 		}
 		return nil
@@ -107,13 +114,18 @@ func TestAnEventOutlivesAnAPIServerThatIsAway(t *testing.T) {
 		r.record(about("claim"), corev1.EventTypeNormal, ReasonProvisioningSucceeded, "done")
 	})
 	if len(written) != 1 || dropped != 0 {
-		t.Errorf("%d events written, %d dropped", len(written), dropped)
+		t.Fatalf("%d events written, %d dropped", len(written), dropped)
+	}
+	if written[0].Count != 1 {
+		t.Errorf("one event that was tried four times is counted %d times", written[0].Count)
 	}
 }
 
-func TestAnEventThatIsRefusedIsDroppedAndCounted(t *testing.T) {
+func TestAnEventForANamespaceThatGoesIsDroppedAndCounted(t *testing.T) {
 	written, dropped := recording(t, func(string, int32) error {
-		return apierrors.NewForbidden(corev1.Resource("events"), "e", errors.New("the namespace is being terminated"))
+		err := apierrors.NewForbidden(corev1.Resource("events"), "e", errors.New("the namespace is being terminated"))
+		err.ErrStatus.Details.Causes = []metav1.StatusCause{{Type: corev1.NamespaceTerminatingCause}}
+		return err
 	}, func(r *recorder) {
 		r.record(about("claim"), corev1.EventTypeNormal, ReasonProvisioningSucceeded, "done")
 	})

@@ -99,5 +99,6 @@ type Attempt struct {
 	// Unwanted says why Volume is to be deleted instead of stored; empty while it is wanted.
 	Unwanted string
 
-	began time.Time // of the first call, for metrics
+	began     time.Time // of the first call, for metrics
+	unwritten time.Time // of the first write of the object that failed
 }

@@ -21,6 +21,7 @@ type environment struct {
 	controlPlane *harness.ControlPlane
 	driver       *harness.Driver
 	subject      subject
+	berthFlags   []string
 	process      *harness.Process // the subject's
 	client       kubernetes.Interface
 	tracker      *tracker
@@ -33,8 +34,8 @@ func unthrottled() harness.ClientLimits { return harness.ClientLimits{QPS: 5000,
 
 // openEnvironment brings everything up in dir. Close has to be called whether or not it succeeds, if it returns an
 // environment.
-func openEnvironment(ctx context.Context, dir string, s subject, latency time.Duration) (*environment, error) {
-	e := &environment{dir: dir, subject: s, tracker: newTracker()}
+func openEnvironment(ctx context.Context, dir string, s subject, latency time.Duration, berthFlags []string) (*environment, error) {
+	e := &environment{dir: dir, subject: s, tracker: newTracker(), berthFlags: berthFlags}
 	var err error
 	if e.controlPlane, err = harness.StartControlPlane(ctx, filepath.Join(dir, "cp"), harness.ControlPlaneOptions{
 		Limits: unthrottled(),

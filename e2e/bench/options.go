@@ -28,6 +28,8 @@ type Options struct {
 	Settle time.Duration
 	// Keep is the directory in which the logs and data of every run stay; empty for none.
 	Keep string
+	// BerthFlags are given to Berth beside those it is deployed with, to find out what a flag costs or to profile it.
+	BerthFlags []string
 }
 
 func defaultOptions() Options {
@@ -91,6 +93,7 @@ func parseOptions(args []string, usage io.Writer) (Options, error) {
 	flags.IntVar(&o.Rounds, "rounds", o.Rounds, "how often every subject is measured")
 	flags.StringVar(&o.JSON, "json", "", "`FILE` to write the figures to")
 	flags.StringVar(&o.Keep, "keep", "", "`DIR` in which the logs and data of every run stay")
+	flags.Var(listFlag{&o.BerthFlags}, "berth-flags", "`LIST` of further flags for berth, such as --enable-pprof,--http-endpoint=127.0.0.1:6060")
 	flags.Bool("smoke", false, "small defaults: berth only, 20 claims, one round")
 	if err := flags.Parse(args); err != nil {
 		return Options{}, err

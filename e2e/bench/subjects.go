@@ -95,7 +95,7 @@ func startBerth(ctx context.Context, e *environment) (*harness.Process, error) {
 		return nil, err
 	}
 	berth, err := harness.StartBerth(ctx, e.dir, harness.BerthOptions{
-		Kubeconfig: kubeconfig, Socket: e.driver.Socket, LeaderElection: true,
+		Kubeconfig: kubeconfig, Socket: e.driver.Socket, LeaderElection: true, Flags: e.berthFlags,
 	})
 	if err != nil {
 		return nil, err

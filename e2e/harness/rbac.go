@@ -1,0 +1,123 @@
+package harness
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// BerthNamespace is where Berth's service accounts and leases live.
+const BerthNamespace = "berth-system"
+
+// clusterRules are all that Berth may do in the whole cluster. A test that fails because of a missing rule has found a
+// right that operators would have to grant: add it here only together with the role that ships.
+func clusterRules() []rbacv1.PolicyRule {
+	return []rbacv1.PolicyRule{
+		// Writes the volume it created, adds and takes off its finalizer, removes what is deleted.
+		rule("", "persistentvolumes", "get", "list", "watch", "create", "patch", "delete"),
+		// Reads claims; patches away the selected node when it gives a claim back to the scheduler.
+		rule("", "persistentvolumeclaims", "get", "list", "watch", "patch"),
+		// What a claim asks for.
+		rule("storage.k8s.io", "storageclasses", "get", "list", "watch"),
+		// Which nodes have the driver, and the topology keys it uses.
+		rule("storage.k8s.io", "csinodes", "get", "list", "watch"),
+		// The values of those keys.
+		rule("", "nodes", "get", "list", "watch"),
+		// A volume that is still attached is not deleted.
+		rule("storage.k8s.io", "volumeattachments", "get", "list", "watch"),
+		// Says on the claim what became of it; patch counts the repetitions of an event.
+		rule("", "events", "create", "patch"),
+	}
+}
+
+// namespaceRules are what Berth may do in its own namespace.
+func namespaceRules() []rbacv1.PolicyRule {
+	return []rbacv1.PolicyRule{
+		// Leader election.
+		rule("coordination.k8s.io", "leases", "get", "create", "update"),
+	}
+}
+
+func rule(group, resource string, verbs ...string) rbacv1.PolicyRule {
+	return rbacv1.PolicyRule{APIGroups: []string{group}, Resources: []string{resource}, Verbs: verbs}
+}
+
+// BerthMay says whether the rights of Berth include what a request was for.
+func BerthMay(request *AuditEvent) bool {
+	object := request.ObjectRef
+	resource := object.Resource
+	if object.Subresource != "" {
+		resource += "/" + object.Subresource
+	}
+	rules := clusterRules()
+	if object.Namespace == BerthNamespace {
+		rules = append(rules, namespaceRules()...)
+	}
+	return slices.ContainsFunc(rules, func(rule rbacv1.PolicyRule) bool {
+		return slices.Contains(rule.APIGroups, object.APIGroup) &&
+			slices.Contains(rule.Resources, resource) && slices.Contains(rule.Verbs, request.Verb)
+	})
+}
+
+// BerthAccount creates a service account with the rights of Berth, if there is none of that name, and returns a
+// kubeconfig for it.
+func BerthAccount(ctx context.Context, c *ControlPlane, name string) (string, error) {
+	if err := ensureBerthAccount(ctx, c, name); err != nil {
+		return "", fmt.Errorf("service account %s/%s: %w", BerthNamespace, name, err)
+	}
+	return c.ServiceAccountKubeconfig(ctx, BerthNamespace, name)
+}
+
+func ensureBerthAccount(ctx context.Context, c *ControlPlane, name string) error {
+	core, rbac := c.Client().CoreV1(), c.Client().RbacV1()
+	meta := metav1.ObjectMeta{Name: name}
+	local := metav1.ObjectMeta{Name: name, Namespace: BerthNamespace}
+	subjects := []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: BerthNamespace, Name: name}}
+
+	_, err := core.Namespaces().Create(ctx,
+		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: BerthNamespace}}, metav1.CreateOptions{})
+	if err = unlessExists(err); err != nil {
+		return err
+	}
+	_, err = core.ServiceAccounts(BerthNamespace).Create(ctx,
+		&corev1.ServiceAccount{ObjectMeta: local}, metav1.CreateOptions{})
+	if err = unlessExists(err); err != nil {
+		return err
+	}
+	_, err = rbac.ClusterRoles().Create(ctx,
+		&rbacv1.ClusterRole{ObjectMeta: meta, Rules: clusterRules()}, metav1.CreateOptions{})
+	if err = unlessExists(err); err != nil {
+		return err
+	}
+	_, err = rbac.ClusterRoleBindings().Create(ctx, &rbacv1.ClusterRoleBinding{
+		ObjectMeta: meta, Subjects: subjects, RoleRef: roleRef("ClusterRole", name),
+	}, metav1.CreateOptions{})
+	if err = unlessExists(err); err != nil {
+		return err
+	}
+	_, err = rbac.Roles(BerthNamespace).Create(ctx,
+		&rbacv1.Role{ObjectMeta: local, Rules: namespaceRules()}, metav1.CreateOptions{})
+	if err = unlessExists(err); err != nil {
+		return err
+	}
+	_, err = rbac.RoleBindings(BerthNamespace).Create(ctx, &rbacv1.RoleBinding{
+		ObjectMeta: local, Subjects: subjects, RoleRef: roleRef("Role", name),
+	}, metav1.CreateOptions{})
+	return unlessExists(err)
+}
+
+func roleRef(kind, name string) rbacv1.RoleRef {
+	return rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: kind, Name: name}
+}
+
+func unlessExists(err error) error {
+	if apierrors.IsAlreadyExists(err) {
+		return nil
+	}
+	return err
+}
