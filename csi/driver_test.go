@@ -82,7 +82,7 @@ func dial(t *testing.T, d *scripted) *grpc.ClientConn {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { conn.Close() }) //nolint:errcheck // only fails if closed
+	t.Cleanup(func() { conn.Close() })
 	return conn
 }
 
@@ -136,7 +136,7 @@ func TestIdentifyGivesUpWithWhatItSawLast(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close() //nolint:errcheck // only fails if closed
+	defer conn.Close()
 	ctx, cancel = context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
 	if _, err := Identify(ctx, conn, time.Second); err == nil || !strings.Contains(err.Error(), "no such file") {
@@ -231,7 +231,7 @@ func TestTheConnectionComesBackWithTheDriver(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close() //nolint:errcheck // only fails if closed
+	defer conn.Close()
 	if _, err := Identify(t.Context(), conn, time.Second); err != nil {
 		t.Fatal(err)
 	}

@@ -113,7 +113,6 @@ func New(config Config) (*Controller, error) {
 	if err != nil {
 		return nil, fmt.Errorf("host name, for events: %w", err)
 	}
-	c.events = newRecorder(config.Client, config.Settings.Driver.Name+"_"+host, host, c.metrics.eventsDropped.Inc)
 	c.claimLoop = worker.New(worker.Config[ClaimKey]{
 		Name: "claims", Workers: config.Workers, Grace: config.Grace,
 		BackoffStart: config.BackoffStart, BackoffMax: config.BackoffMax, Work: c.workClaim,
@@ -122,6 +121,7 @@ func New(config Config) (*Controller, error) {
 		Name: "volumes", Workers: config.Workers, Grace: config.Grace,
 		BackoffStart: config.BackoffStart, BackoffMax: config.BackoffMax, Work: c.workVolume,
 	})
+	c.events = newRecorder(config.Client, config.Settings.Driver.Name+"_"+host, host, c.claimLoop.Load, c.metrics.eventsDropped.Inc)
 	return c, nil
 }
 

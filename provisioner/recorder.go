@@ -21,6 +21,11 @@ import (
 
 const (
 	recorderWorkers = 8
+	// burst is the number of claims in work from which on good news can wait, deferral how long at most, and deferralStep how
+	// often it asks. In a burst the API server is busy, and a volume is worth more than the news of another one.
+	burst        = 16
+	deferral     = 5 * time.Second
+	deferralStep = 100 * time.Millisecond
 	// maxPendingEvents bounds the memory of events that wait for an API server that is away.
 	maxPendingEvents = 10_000
 	// maxEventMessage is the limit that the API server sets for events.k8s.io.
@@ -37,6 +42,7 @@ type recorder struct {
 	source     corev1.EventSource
 	correlator *record.EventCorrelator
 	loop       *worker.Loop[uint64]
+	load       func() int // claims in work
 	dropped    func()
 	now        func() time.Time
 
@@ -49,6 +55,7 @@ type recorder struct {
 // pendingEvent is an event until it is written. What the correlator made of it is kept, because asking it again counts the event again.
 type pendingEvent struct {
 	event     *corev1.Event
+	recorded  time.Time
 	result    *record.EventCorrelateResult // nil: not asked yet
 	forbidden int                          // refusals so far
 }
@@ -57,11 +64,12 @@ type pendingEvent struct {
 // its roles.
 const maxForbidden = 5
 
-func newRecorder(client kubernetes.Interface, component, host string, dropped func()) *recorder {
+func newRecorder(client kubernetes.Interface, component, host string, load func() int, dropped func()) *recorder {
 	r := &recorder{
 		client:     client,
 		source:     corev1.EventSource{Component: component, Host: host},
 		correlator: record.NewEventCorrelatorWithOptions(record.CorrelatorOptions{}),
+		load:       load,
 		dropped:    dropped,
 		now:        time.Now,
 		pending:    map[uint64]*pendingEvent{},
@@ -103,7 +111,7 @@ func (r *recorder) record(about *corev1.ObjectReference, eventType, reason, mess
 	}
 	r.next++
 	id := r.next
-	r.pending[id] = &pendingEvent{event: event}
+	r.pending[id] = &pendingEvent{event: event, recorded: now.Time}
 	r.mu.Unlock()
 	r.loop.Enqueue(id)
 }
@@ -115,6 +123,9 @@ func (r *recorder) write(ctx context.Context, id uint64) worker.Result {
 	r.mu.Unlock()
 	if entry == nil {
 		return worker.Done()
+	}
+	if entry.event.Type == corev1.EventTypeNormal && r.load() >= burst && r.now().Sub(entry.recorded) < deferral {
+		return worker.After(deferralStep)
 	}
 	err := r.correlate(entry)
 	if err == nil && !entry.result.Skip {

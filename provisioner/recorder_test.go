@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -32,7 +34,7 @@ func recording(t *testing.T, fail func(verb string, nth int32) error, test func(
 		}
 		return false, nil, nil
 	})
-	r := newRecorder(client, "driver_host", "host", func() { drops.Add(1) })
+	r := newRecorder(client, "driver_host", "host", idle, func() { drops.Add(1) })
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() {
@@ -57,6 +59,8 @@ func recording(t *testing.T, fail func(verb string, nth int32) error, test func(
 
 func never(string, int32) error { return nil }
 
+func idle() int { return 0 }
+
 func about(name string) *corev1.ObjectReference {
 	return &corev1.ObjectReference{Kind: "PersistentVolumeClaim", APIVersion: "v1", Namespace: "ns", Name: name, UID: "uid"}
 }
@@ -69,7 +73,7 @@ func TestABurstOfEventsIsWrittenWhole(t *testing.T) {
 		written.Add(1)
 		return true, action.(clienttesting.CreateAction).GetObject(), nil
 	})
-	r := newRecorder(client, "driver_host", "host", func() { t.Error("an event was dropped") })
+	r := newRecorder(client, "driver_host", "host", idle, func() { t.Error("an event was dropped") })
 	for i := range burst {
 		r.record(about(fmt.Sprintf("claim-%d", i)), corev1.EventTypeNormal, ReasonProvisioningSucceeded, "done")
 	}
@@ -136,7 +140,7 @@ func TestAnEventForANamespaceThatGoesIsDroppedAndCounted(t *testing.T) {
 
 func TestEventsThatWaitAreBounded(t *testing.T) {
 	var drops atomic.Int32
-	r := newRecorder(fake.NewClientset(), "c", "h", func() { drops.Add(1) }) // not running: nothing is written
+	r := newRecorder(fake.NewClientset(), "c", "h", idle, func() { drops.Add(1) }) // not running: nothing is written
 	for range maxPendingEvents + 5 {
 		r.record(about("claim"), corev1.EventTypeNormal, "R", "m")
 	}
@@ -154,8 +158,41 @@ func TestEventsFitTheServersLimits(t *testing.T) {
 	}
 }
 
+func TestInABurstGoodNewsWaitsAndBadNewsDoesNot(t *testing.T) {
+	now, load := time.Unix(1000, 0), burst
+	client := fake.NewClientset()
+	r := newRecorder(client, "c", "h", func() int { return load }, func() {})
+	r.now = func() time.Time { return now }
+	written := func(want ...string) {
+		t.Helper()
+		for id := range r.next {
+			r.write(t.Context(), id+1)
+		}
+		list, err := client.CoreV1().Events("").List(t.Context(), metav1.ListOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, e := range list.Items {
+			got = append(got, e.InvolvedObject.Name)
+		}
+		slices.Sort(got)
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Error(diff)
+		}
+	}
+	r.record(about("bad"), corev1.EventTypeWarning, "R", "m")
+	r.record(about("good"), corev1.EventTypeNormal, "R", "m")
+	written("bad")
+	now = now.Add(deferral)
+	written("bad", "good")
+	r.record(about("later"), corev1.EventTypeNormal, "R", "m")
+	load = burst - 1
+	written("bad", "good", "later")
+}
+
 func TestFlushGivesUp(t *testing.T) {
-	r := newRecorder(fake.NewClientset(), "c", "h", func() {})
+	r := newRecorder(fake.NewClientset(), "c", "h", idle, func() {})
 	r.record(about("claim"), corev1.EventTypeNormal, "R", "m")
 	start := time.Now()
 	r.flush()

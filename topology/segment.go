@@ -96,10 +96,7 @@ func (s Segment) Contains(other Segment) bool {
 
 // Merge returns a segment with the pairs of both, and false if they disagree about a key.
 func (s Segment) Merge(other Segment) (Segment, bool) {
-	merged := make(map[string]string, s.Len()+other.Len())
-	for key, value := range s.All() {
-		merged[key] = value
-	}
+	merged := maps.Collect(s.All())
 	for key, value := range other.All() {
 		if have, ok := merged[key]; ok && have != value {
 			return Segment{}, false

@@ -35,7 +35,7 @@ func TestServer(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer response.Body.Close() //nolint:errcheck // read to its end
+		defer response.Body.Close()
 		body, err := io.ReadAll(response.Body)
 		if err != nil {
 			t.Fatal(err)
@@ -65,7 +65,7 @@ func TestAnAddressThatIsTaken(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer first.listener.Close() //nolint:errcheck // a test
+	defer first.listener.Close()
 	_, err = Listen(Config{Address: first.Address().String(), MetricsPath: "/metrics", Metrics: prometheus.NewRegistry()})
 	if err == nil || !strings.Contains(err.Error(), "--http-endpoint") {
 		t.Errorf("got %v, want an error that names the flag", err)

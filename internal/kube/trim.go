@@ -61,9 +61,7 @@ func trimClaim(claim *corev1.PersistentVolumeClaim) *corev1.PersistentVolumeClai
 }
 
 func trimAnnotations(all map[string]string) map[string]string {
-	if _, ok := all[corev1.LastAppliedConfigAnnotation]; ok {
-		delete(all, corev1.LastAppliedConfigAnnotation)
-	}
+	delete(all, corev1.LastAppliedConfigAnnotation)
 	return all
 }
 

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"k8s.io/client-go/util/workqueue"
@@ -61,6 +62,8 @@ type Loop[K comparable] struct {
 	config Config[K]
 	queue  workqueue.TypedDelayingInterface[K]
 
+	working atomic.Int64 // keys being worked
+
 	mu      sync.Mutex
 	waiting map[K]backoff // keys whose last work failed
 }
@@ -96,8 +99,8 @@ func (l *Loop[K]) Wake(key K) {
 	l.queue.Add(key)
 }
 
-// Len is the number of keys that are due and not being worked.
-func (l *Loop[K]) Len() int { return l.queue.Len() }
+// Load is the number of keys that are due or being worked.
+func (l *Loop[K]) Load() int { return l.queue.Len() + int(l.working.Load()) }
 
 // Run works on keys until ctx ends, then lets work that is under way finish within the grace period, and returns when the last
 // goroutine is gone. Keys that are still queued are dropped: whoever leads next finds them again.
@@ -158,6 +161,8 @@ func (l *Loop[K]) mustWait(key K) time.Duration {
 // work calls Work. A panic is a defect, but one object's: it is logged with its stack and retried like any failure, and all other
 // keys go on.
 func (l *Loop[K]) work(ctx context.Context, key K) (result Result) {
+	l.working.Add(1)
+	defer l.working.Add(-1)
 	defer func() {
 		if r := recover(); r != nil {
 			result = Backoff(fmt.Errorf("defect: panic: %v\n%s", r, debug.Stack()))

@@ -136,7 +136,11 @@ func TestSuccessForgetsFailures(t *testing.T) {
 func TestAKeyIsWorkedOnceAtATimeAndWaitsOnce(t *testing.T) {
 	var mu sync.Mutex
 	working, calls := 0, 0
-	run(t, config(func(context.Context, string) Result {
+	run(t, config(func(_ context.Context, key string) Result {
+		if key == "b" {
+			time.Sleep(time.Second)
+			return Done()
+		}
 		mu.Lock()
 		working++
 		calls++
@@ -153,11 +157,18 @@ func TestAKeyIsWorkedOnceAtATimeAndWaitsOnce(t *testing.T) {
 		for range 10 {
 			loop.Enqueue("a")
 		}
+		loop.Enqueue("b")
 		time.Sleep(500 * time.Millisecond)
+		if got := loop.Load(); got != 2 {
+			t.Errorf("the load is %d, want 2", got)
+		}
 		for range 10 {
 			loop.Enqueue("a") // while it is being worked: once more afterwards
 		}
 		time.Sleep(5 * time.Second)
+		if got := loop.Load(); got != 0 {
+			t.Errorf("the load is %d, want none", got)
+		}
 		mu.Lock()
 		defer mu.Unlock()
 		if calls != 2 {

@@ -34,7 +34,7 @@ func Main(ctx context.Context, version string, args []string, stdout, stderr io.
 	logs.FlushLogs()
 	// Errors of several lines (lists of problems, parsers) become one, so that it survives log collectors in one piece.
 	lines := strings.FieldsFunc(err.Error(), func(r rune) bool { return r == '\n' || r == '\r' })
-	fmt.Fprintf(stderr, "berth: %s\n", strings.Join(lines, "; ")) //nolint:errcheck // nobody is left to be told
+	fmt.Fprintf(stderr, "berth: %s\n", strings.Join(lines, "; "))
 	return 1
 }
 
@@ -63,7 +63,7 @@ sidecar and understands its flags.`,
 		SilenceErrors: true,
 		RunE: func(command *cobra.Command, _ []string) error {
 			if showVersion {
-				fmt.Fprintf(command.OutOrStdout(), "berth %s\n", version) //nolint:errcheck // to stdout
+				fmt.Fprintf(command.OutOrStdout(), "berth %s\n", version)
 				return nil
 			}
 			if err := options.Validate(); err != nil {

@@ -87,7 +87,7 @@ func (p *process) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer conn.Close() //nolint:errcheck // only fails if it is closed already
+	defer conn.Close()
 	driver, err := p.connect(ctx, conn)
 	if err != nil {
 		if ctx.Err() != nil {

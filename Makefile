@@ -1,0 +1,160 @@
+# `make help` lists what there is. Everything builds into bin/; nothing needs more than Go, git, make and a C compiler.
+
+SHELL := /usr/bin/env bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+
+# One build configuration for everything but tests with the race detector, so that no dependency is compiled twice. It
+# leaves out what only a debugger would read, which saves a tenth of the compilers' time and more of the linker's.
+export CGO_ENABLED := 0
+export GOFLAGS := $(strip $(shell go env GOFLAGS) -trimpath -gcflags=all=-dwarf=false -ldflags=-w)
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo v0.0.0-dev)
+
+# The modules of this repository; the first is the product.
+MODULES := . $(patsubst %/go.mod,%,$(wildcard tools/go.mod e2e/controlplane/go.mod e2e/driver/go.mod e2e/bench/peer/go.mod))
+
+# module-files lists what a module's binary is built from. The big ones are made only when one of these is newer than
+# the binary: the go command would find nothing to compile either, but it takes its time to say so.
+module-files = $(shell find $(1) -type f \( -name '*.go' -o -name go.mod -o -name go.sum -o -name '*.yaml' \) -not -name '*_test.go')
+
+##@ Build
+
+.PHONY: build
+build: ## build bin/berth, the program that ships
+	@hack/go-build berth -ldflags="-s -w -X main.version=$(VERSION)" -o=bin/berth ./cmd/berth
+
+.PHONY: e2e-bins
+e2e-bins: bin/controlplane bin/poold ## build what the whole-system tests run against (minutes, the first time)
+
+.PHONY: peer
+peer: bin/csi-provisioner ## build the established csi-provisioner, to compare with (minutes, the first time)
+
+.PHONY: tools
+tools: bin/golangci-lint ## build the linter
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf bin coverage.*
+
+KUBERNETES := $(shell awk '$$1 == "k8s.io/kubernetes" { print $$2 }' e2e/controlplane/go.mod)
+STAMP := k8s.io/component-base/version
+
+bin/controlplane: $(call module-files,e2e/controlplane)
+	@hack/go-build 'control plane ($(KUBERNETES))' -C=e2e/controlplane -ldflags="-s -w \
+		-X $(STAMP).gitVersion=$(KUBERNETES) \
+		-X $(STAMP).gitMajor=$(word 1,$(subst ., ,$(KUBERNETES:v%=%))) \
+		-X $(STAMP).gitMinor=$(word 2,$(subst ., ,$(KUBERNETES))) \
+		-X $(STAMP).gitTreeState=clean" -o=../../bin/controlplane .
+	@touch $@
+
+bin/poold: $(call module-files,e2e/driver)
+	@hack/go-build 'CSI driver' -C=e2e/driver -ldflags="-s -w" -o=../../bin/poold .
+	@touch $@
+
+bin/csi-provisioner: $(call module-files,e2e/bench/peer)
+	@hack/go-build 'csi-provisioner' -C=e2e/bench/peer -ldflags="-s -w" -o=../../../bin/csi-provisioner \
+		github.com/kubernetes-csi/external-provisioner/v6/cmd/csi-provisioner
+	@touch $@
+
+bin/golangci-lint: $(call module-files,tools)
+	@hack/go-build 'linter' -C=tools -ldflags="-s -w" -o=../bin/golangci-lint ./golangci-lint
+	@touch $@
+
+##@ Test
+
+.PHONY: test
+test: ## run every test: packages, then the driver, then the whole system
+	@MAKE='$(MAKE)' hack/steps build test-unit test-driver e2e-bins test-e2e
+
+# dependencies compiles what packages and their tests are built on, with progress: go test and the linter would do it too,
+# silently. $(1) is its name, $(2) the flags for both go list and go build, $(3) the packages.
+dependencies = hack/go-build '$(1)' $(2) \
+	$$(go list $(2) -deps -test -f '{{if and .DepOnly (not .ForTest)}}{{.ImportPath}}{{end}}' $(3))
+
+# The packages that ship. -vet=off everywhere: lint vets, once.
+PACKAGES = $$(go list ./... | grep -v /e2e)
+
+.PHONY: test-unit
+test-unit: export CGO_ENABLED := 1
+test-unit: ## test the packages that ship, with the race detector
+	@$(call dependencies,dependencies (race detector),-race,$(PACKAGES))
+	go test -race -vet=off $(PACKAGES)
+
+.PHONY: test-driver
+test-driver: export CGO_ENABLED := 1
+test-driver: ## test the CSI driver that the whole-system tests use
+	@$(call dependencies,driver dependencies (race detector),-C=e2e/driver -race,./...)
+	go test -C=e2e/driver -race -vet=off ./...
+
+.PHONY: test-controlplane
+test-controlplane: ## test the control plane that the whole-system tests use (not part of test)
+	@$(call dependencies,control plane dependencies,-C=e2e/controlplane,./...)
+	go test -C=e2e/controlplane -vet=off ./...
+
+.PHONY: test-e2e
+test-e2e: build e2e-bins ## test the whole system against a real control plane (E2E_RUN=REGEXP picks tests)
+	@$(call dependencies,test dependencies,-tags=e2e,./e2e/...)
+	go test -tags=e2e -vet=off -count=1 -timeout=30m $(if $(E2E_RUN),-v -run='$(E2E_RUN)') ./e2e/...
+
+.PHONY: cover
+cover: ## test the packages that ship and write coverage.html
+	go test -vet=off -coverprofile=coverage.out $(PACKAGES)
+	go tool cover -html=coverage.out -o coverage.html
+	@go tool cover -func=coverage.out | tail -n 1
+
+.PHONY: bench
+bench: build e2e-bins ## measure (BENCH_ARGS='...' is passed on, BENCH_JSON=FILE keeps the numbers)
+	@hack/go-build bench -o=bin/bench ./e2e/bench
+	@bin/bench $(if $(BENCH_JSON),--json '$(BENCH_JSON)') $(BENCH_ARGS)
+
+##@ See it work
+
+.PHONY: demo
+demo: demo-bins ## a claim's life in half a minute, on a real control plane
+	@bin/demo
+
+.PHONY: run
+run: demo-bins ## the same cluster, kept until Ctrl-C, for kubectl
+	@bin/demo --stay
+
+.PHONY: demo-bins
+demo-bins: build e2e-bins
+	@hack/go-build demo -ldflags="-s -w" -o=bin/demo ./e2e/demo
+
+##@ Check
+
+.PHONY: lint
+lint: bin/golangci-lint ## lint all Go code, and check its format
+	@$(call dependencies,dependencies,-tags=e2e,./...)
+	@$(call dependencies,driver dependencies,-C=e2e/driver,./...)
+	bin/golangci-lint run ./...
+	cd e2e/driver && ../../bin/golangci-lint run ./...
+	bin/golangci-lint fmt --diff
+
+.PHONY: fmt
+fmt: bin/golangci-lint ## format all Go code
+	bin/golangci-lint fmt
+
+.PHONY: tidy
+tidy: ## go mod tidy in every module
+	@for module in $(MODULES); do (set -x; go mod tidy -C="$$module"); done
+
+.PHONY: verify-tidy
+verify-tidy: ## check that tidy has nothing to do
+	@for module in $(MODULES); do (set -x; go mod tidy -C="$$module" -diff); done
+
+.PHONY: ci
+ci: ## what CI runs: verify-tidy, lint and test
+	@.ci/run
+
+##@ Help
+
+.PHONY: help
+help: ## this list
+	@awk 'BEGIN { FS = ":.*## " } \
+		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
+		/^[a-z0-9-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@echo
