@@ -22,8 +22,9 @@ import (
 const (
 	recorderWorkers = 8
 	// burst is the number of claims in work from which on good news can wait, deferral how long at most, and deferralStep how
-	// often it asks. In a burst the API server is busy, and a volume is worth more than the news of another one.
-	burst        = 16
+	// often it asks. With several claims at once the API server is the bottleneck, and a volume is worth more than the news
+	// of another one. One person with one claim never waits.
+	burst        = 4
 	deferral     = 5 * time.Second
 	deferralStep = 100 * time.Millisecond
 	// maxPendingEvents bounds the memory of events that wait for an API server that is away.
