@@ -35,6 +35,10 @@ peer: bin/csi-provisioner ## build the established csi-provisioner, to compare w
 .PHONY: tools
 tools: bin/golangci-lint ## build the linter
 
+.PHONY: env
+env: ## print make's build flags, for a shell: eval "$(make -s env)"
+	@echo "export CGO_ENABLED=$(CGO_ENABLED) GOFLAGS='$(GOFLAGS)'"
+
 .PHONY: clean
 clean: ## remove what was built
 	rm -rf bin coverage.*
@@ -97,7 +101,7 @@ test-controlplane: ## test the control plane that the whole-system tests use (no
 .PHONY: test-e2e
 test-e2e: build e2e-bins ## test the whole system against a real control plane (E2E_RUN=REGEXP picks tests)
 	@$(call dependencies,test dependencies,-tags=e2e,./e2e/...)
-	go test -tags=e2e -vet=off -count=1 -timeout=30m $(if $(E2E_RUN),-v -run='$(E2E_RUN)') ./e2e/...
+	go test -tags=e2e -vet=off -count=1 -timeout=30m $(if $(E2E_RUN),-v -run='$(E2E_RUN)' ./e2e,./e2e/...)
 
 .PHONY: cover
 cover: ## test the packages that ship and write coverage.html

@@ -12,6 +12,7 @@ import (
 	"github.com/kubernetes-csi/csi-lib-utils/protosanitizer"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/credentials/insecure"
 	"k8s.io/klog/v2"
 )
@@ -72,4 +73,27 @@ func logCalls(ctx context.Context, method string, req, reply any, conn *grpc.Cli
 	err := invoke(ctx, method, req, reply, conn, opts...)
 	logger.Info("CSI answer", "method", method, "duration", time.Since(start), "response", protosanitizer.StripSecrets(reply), "err", err)
 	return err
+}
+
+// WatchConnection calls back each time the connection works again after it was broken, until ctx ends.
+func WatchConnection(ctx context.Context, conn *grpc.ClientConn, back func()) {
+	logger := klog.FromContext(ctx)
+	broken := false
+	for state := conn.GetState(); ; state = conn.GetState() {
+		switch {
+		case state == connectivity.Ready && broken:
+			broken = false
+			logger.Info("The driver is back")
+			back()
+		case state == connectivity.TransientFailure || state == connectivity.Idle:
+			if !broken {
+				logger.Info("The connection to the driver is broken, connecting again", "state", state.String())
+			}
+			broken = true
+			conn.Connect() // an idle connection would wait for the next call
+		}
+		if !conn.WaitForStateChange(ctx, state) {
+			return
+		}
+	}
 }

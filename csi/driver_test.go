@@ -235,11 +235,18 @@ func TestTheConnectionComesBackWithTheDriver(t *testing.T) {
 	if _, err := Identify(t.Context(), conn, time.Second); err != nil {
 		t.Fatal(err)
 	}
+	back := make(chan struct{}, 1)
+	go WatchConnection(t.Context(), conn, func() { back <- struct{}{} })
 	first.Stop()
 	defer start().Stop()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	if _, err := Identify(ctx, conn, time.Second); err != nil {
 		t.Errorf("the connection stayed broken: %v", err)
+	}
+	select {
+	case <-back:
+	case <-ctx.Done():
+		t.Error("nobody was told that the driver is back")
 	}
 }

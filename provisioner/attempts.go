@@ -1,7 +1,10 @@
 package provisioner
 
 import (
+	"maps"
+	"slices"
 	"sync"
+	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 )
@@ -43,14 +46,23 @@ func (a *attempts) count() int {
 // before the one about the volume would have the driver asked again.
 type written struct {
 	mu    sync.Mutex
-	names map[string]types.UID // volume name -> claim
+	names map[string]writtenVolume
+	now   func() time.Time
 }
+
+type writtenVolume struct {
+	claim types.UID
+	at    time.Time
+}
+
+// cacheLag is how far behind a cache may be. A volume that it does not show after that is gone again.
+const cacheLag = time.Minute
 
 // add must come before the write: the cache may see the object before the write returns.
 func (w *written) add(name string, claim types.UID) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.names[name] = claim
+	w.names[name] = writtenVolume{claim, w.now()}
 }
 
 // seen forgets a volume: the cache knows it now, or it was not written.
@@ -63,7 +75,57 @@ func (w *written) seen(name string) {
 func (w *written) is(name string, claim types.UID) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.names[name] == claim && claim != ""
+	volume, ok := w.names[name]
+	if ok && w.now().Sub(volume.at) > cacheLag {
+		delete(w.names, name)
+		return false
+	}
+	return ok && volume.claim == claim
+}
+
+// placeless are the claims that were refused for want of a place. A node or a registration that comes or changes wakes them, at most
+// once in placelessDelay: when a driver is rolled out, thousands of nodes register within a minute.
+type placeless struct {
+	wake func(ClaimKey)
+
+	mu    sync.Mutex
+	keys  map[ClaimKey]bool
+	timer *time.Timer // nil: none is running
+}
+
+const placelessDelay = time.Second
+
+func newPlaceless(wake func(ClaimKey)) *placeless {
+	return &placeless{wake: wake, keys: map[ClaimKey]bool{}}
+}
+
+func (p *placeless) set(key ClaimKey, waits bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if waits {
+		p.keys[key] = true
+	} else {
+		delete(p.keys, key)
+	}
+}
+
+func (p *placeless) changed() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.timer == nil && len(p.keys) > 0 {
+		p.timer = time.AfterFunc(placelessDelay, p.wakeAll)
+	}
+}
+
+func (p *placeless) wakeAll() {
+	p.mu.Lock()
+	keys := slices.Collect(maps.Keys(p.keys))
+	clear(p.keys)
+	p.timer = nil
+	p.mu.Unlock()
+	for _, key := range keys {
+		p.wake(key)
+	}
 }
 
 // Progress is how far the deletion of a volume has come in this process. Caches lag behind what we did ourselves, and a driver must not be

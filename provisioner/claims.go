@@ -29,12 +29,16 @@ func (c *Controller) workClaim(ctx context.Context, key ClaimKey) worker.Result 
 		klog.FromContext(ctx).V(4).Info("Claim left alone", "claim", key, "why", action.Why)
 		return worker.Done()
 	case Refuse:
-		c.failed(in.Claim, claimReference(in.Claim), action.Message)
+		c.placeless.set(key, action.Place)
+		c.failed(claimReference(in.Claim), volumehelpers.GetPersistentVolumeClaimClass(in.Claim), action.Message)
 		return worker.Backoff(errors.New(action.Message))
 	case GiveBack:
-		return c.giveBack(ctx, claimReference(in.Claim), selectedNode(in.Claim), in.Class.Name, action.Message)
+		return c.giveBackGone(ctx, in, action.Message)
 	case Create:
-		return c.create(ctx, key, in.Claim, action.Attempt)
+		return c.create(ctx, key, action.Attempt)
+	case Settle:
+		c.settle(ctx, key, action.Attempt)
+		return worker.Done()
 	case Store:
 		return c.store(ctx, key, action.Attempt)
 	case CleanUp:
@@ -46,33 +50,39 @@ func (c *Controller) workClaim(ctx context.Context, key ClaimKey) worker.Result 
 // gatherClaim reads caches. Absence is a fact, a failed read an error.
 func (c *Controller) gatherClaim(key ClaimKey) (Input, error) {
 	in := Input{Settings: c.settings, Attempt: c.attempts.get(key.UID)}
-	claim, err := c.claimLister.PersistentVolumeClaims(key.Namespace).Get(key.Name)
-	if err != nil && !apierrors.IsNotFound(err) {
+	name := c.settings.VolumeName(key.UID)
+	var err error
+	if in.Attempt == nil && c.written.is(name, key.UID) {
+		// Our own write, which the cache has not seen yet.
+		in.Stored = &corev1.PersistentVolume{ObjectMeta: metav1.ObjectMeta{Name: name}}
+		in.Stored.Spec.ClaimRef = &corev1.ObjectReference{UID: key.UID}
+	} else if in.Stored, err = absent(c.volumeLister.Get(name)); err != nil {
+		return in, fmt.Errorf("read volume %s: %w", name, err)
+	}
+	claim, err := absent(c.claimLister.PersistentVolumeClaims(key.Namespace).Get(key.Name))
+	if err != nil {
 		return in, fmt.Errorf("read claim %s: %w", key, err)
 	}
-	if err != nil || claim.UID != key.UID {
+	if claim == nil || claim.UID != key.UID {
 		return in, nil
 	}
 	in.Claim = claim
-	if name := c.settings.VolumeName(claim.UID); c.written.is(name, claim.UID) {
-		// Our own write, which the cache has not seen yet.
-		in.Stored = &corev1.PersistentVolume{ObjectMeta: metav1.ObjectMeta{Name: name}}
-		in.Stored.Spec.ClaimRef = &corev1.ObjectReference{UID: claim.UID}
-	} else if in.Stored, err = c.volumeLister.Get(name); apierrors.IsNotFound(err) {
-		in.Stored = nil
-	} else if err != nil {
-		return in, fmt.Errorf("read volume %s: %w", name, err)
-	}
 	class := volumehelpers.GetPersistentVolumeClaimClass(claim)
-	if in.Class, err = c.classLister.Get(class); apierrors.IsNotFound(err) {
-		in.Class = nil
-	} else if err != nil {
+	if in.Class, err = absent(c.classLister.Get(class)); err != nil {
 		return in, fmt.Errorf("read storage class %q: %w", class, err)
 	}
 	if c.settings.Driver.Topology && in.Attempt == nil {
 		in.Place = c.gatherPlace(selectedNode(claim))
 	}
 	return in, nil
+}
+
+// absent makes nil of an object that is not found.
+func absent[T any](object *T, err error) (*T, error) {
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	return object, err
 }
 
 func (c *Controller) gatherPlace(node string) Place {
@@ -87,7 +97,7 @@ func (c *Controller) gatherPlace(node string) Place {
 }
 
 // create sends the attempt's request and acts on what follows.
-func (c *Controller) create(ctx context.Context, key ClaimKey, claim *corev1.PersistentVolumeClaim, attempt *Attempt) worker.Result {
+func (c *Controller) create(ctx context.Context, key ClaimKey, attempt *Attempt) worker.Result {
 	if attempt.began.IsZero() {
 		attempt.began = time.Now()
 	}
@@ -109,14 +119,14 @@ func (c *Controller) create(ctx context.Context, key ClaimKey, claim *corev1.Per
 		attempt.Volume, attempt.Unwanted = step.Volume, step.Message
 		return c.workClaim(ctx, key)
 	case Repeat:
-		c.failed(claim, attempt.Claim, step.Message)
-		return worker.Backoff(errors.New(step.Message))
+		c.failed(attempt.Claim, attempt.Class, step.Message)
+		return worker.BackoffRegardless(errors.New(step.Message))
 	case Reschedule:
 		c.attempts.drop(key.UID)
 		return c.giveBack(ctx, attempt.Claim, attempt.SelectedNode, attempt.Class, step.Message)
 	case Fail:
 		c.attempts.drop(key.UID)
-		c.failed(claim, attempt.Claim, step.Message)
+		c.failed(attempt.Claim, attempt.Class, step.Message)
 		if step.Infeasible {
 			return worker.BackoffAtLeast(infeasibleDelay, errors.New(step.Message))
 		}
@@ -127,28 +137,39 @@ func (c *Controller) create(ctx context.Context, key ClaimKey, claim *corev1.Per
 
 // store writes the volume's object. An object of that name that is there already is ours if it says so, not because of its name.
 func (c *Controller) store(ctx context.Context, key ClaimKey, attempt *Attempt) worker.Result {
+	c.storing.Add(1)
+	defer c.storing.Add(-1)
 	pv := newVolume(c.settings, attempt, attempt.Volume)
 	c.written.add(pv.Name, key.UID)
 	if err := c.write(ctx, pv); err != nil {
 		c.written.seen(pv.Name)
+		attempt.maybeWritten = passing(err) && !errors.Is(err, errTaken)
 		err = fmt.Errorf("volume %q exists in the driver, but PersistentVolume %q could not be written, will try again: %w",
 			attempt.Volume.GetVolumeId(), pv.Name, err)
 		if attempt.unwritten.IsZero() {
 			attempt.unwritten = time.Now()
 		}
 		// An API server that restarts is nobody's concern, unless it takes long.
-		if !passing(err) || time.Since(attempt.unwritten) > patience {
-			c.failed(nil, attempt.Claim, err.Error())
+		if !attempt.maybeWritten || time.Since(attempt.unwritten) > patience {
+			c.failed(attempt.Claim, attempt.Class, err.Error())
 		}
 		return worker.Backoff(err)
 	}
+	c.settle(ctx, key, attempt)
+	return worker.Done()
+}
+
+// settle closes an attempt whose volume is stored.
+func (c *Controller) settle(ctx context.Context, key ClaimKey, attempt *Attempt) {
 	c.attempts.drop(key.UID)
 	c.metrics.provisioned.WithLabelValues(attempt.Class, "").Inc()
 	c.metrics.provisionDuration.WithLabelValues(attempt.Class, "").Observe(time.Since(attempt.began).Seconds())
-	c.event(attempt.Claim, corev1.EventTypeNormal, ReasonProvisioningSucceeded, "Successfully provisioned volume "+pv.Name)
-	klog.FromContext(ctx).Info("Volume provisioned", "claim", key, "volume", pv.Name, "handle", attempt.Volume.GetVolumeId())
-	return worker.Done()
+	c.event(attempt.Claim, corev1.EventTypeNormal, ReasonProvisioningSucceeded, "Successfully provisioned volume "+attempt.Template.Name)
+	klog.FromContext(ctx).Info("Volume provisioned", "claim", key, "volume", attempt.Template.Name, "handle", attempt.Volume.GetVolumeId())
 }
+
+// errTaken is a definite answer: nothing of ours was written.
+var errTaken = errors.New("an object of this name exists that is for another claim or volume, or is being deleted")
 
 func (c *Controller) write(ctx context.Context, pv *corev1.PersistentVolume) error {
 	ctx, cancel := context.WithTimeout(ctx, apiTimeout)
@@ -162,20 +183,31 @@ func (c *Controller) write(ctx context.Context, pv *corev1.PersistentVolume) err
 	case err != nil:
 		return fmt.Errorf("an object of this name exists and could not be read: %w", err)
 	case !sameVolume(stored, pv):
-		return errors.New("an object of this name exists that is for another claim or volume, or is being deleted")
+		return errTaken
 	}
 	return nil
 }
 
-// cleanUp deletes a volume that nobody wants and closes the attempt.
+// cleanUp deletes a volume that nobody wants and closes the attempt. This is rare, so it asks the API server itself first: a cache may
+// not have seen the object that refers to the volume.
 func (c *Controller) cleanUp(ctx context.Context, key ClaimKey, attempt *Attempt, why string) worker.Result {
 	handle := attempt.Volume.GetVolumeId()
-	err := c.driver.DeleteVolume(ctx, &csipb.DeleteVolumeRequest{VolumeId: handle})
+	call, cancel := context.WithTimeout(ctx, apiTimeout)
+	defer cancel()
+	stored, err := absent(c.client.CoreV1().PersistentVolumes().Get(call, attempt.Template.Name, metav1.GetOptions{}))
+	if err != nil {
+		return worker.Backoff(fmt.Errorf("find out whether volume %q, which is to be deleted (%s), is stored: %w", handle, why, err))
+	}
+	if refersTo(stored, c.settings.Driver.Name, handle) {
+		c.attempts.drop(key.UID)
+		return worker.Backoff(fmt.Errorf("volume %q was to be deleted (%s) and is kept, because PersistentVolume %q refers to it", handle, why, stored.Name))
+	}
+	err = c.driver.DeleteVolume(ctx, &csipb.DeleteVolumeRequest{VolumeId: handle})
 	outcome := csi.Classify(csi.DeleteVolume, err)
 	c.metrics.outcomes.WithLabelValues("DeleteVolume", outcome.Class.String()).Inc()
 	if outcome.Class != csi.Done {
 		message := fmt.Sprintf("volume %q is to be deleted (%s), which failed, will try again: %s", handle, why, outcome)
-		c.failed(nil, attempt.Claim, message)
+		c.failed(attempt.Claim, attempt.Class, message)
 		return worker.Backoff(errors.New(message))
 	}
 	c.attempts.drop(key.UID)
@@ -183,18 +215,12 @@ func (c *Controller) cleanUp(ctx context.Context, key ClaimKey, attempt *Attempt
 	if attempt.Unwanted == "" {
 		return worker.Done()
 	}
-	c.failed(nil, attempt.Claim, why+"; the volume was deleted again")
+	c.failed(attempt.Claim, attempt.Class, why+"; the volume was deleted again")
 	return worker.Backoff(errors.New(why))
 }
 
-// failed tells people and metrics that a claim got no volume this time. claim is nil if only the reference is known.
-func (c *Controller) failed(claim *corev1.PersistentVolumeClaim, about *corev1.ObjectReference, message string) {
-	class := ""
-	if claim != nil {
-		class = volumehelpers.GetPersistentVolumeClaimClass(claim)
-	} else if attempt := c.attempts.get(about.UID); attempt != nil {
-		class = attempt.Class
-	}
+// failed tells people and metrics that a claim got no volume this time.
+func (c *Controller) failed(about *corev1.ObjectReference, class, message string) {
 	c.metrics.provisionFailed.WithLabelValues(class, "").Inc()
 	c.event(about, corev1.EventTypeWarning, ReasonProvisioningFailed, message)
 }

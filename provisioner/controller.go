@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	csipb "github.com/container-storage-interface/spec/lib/go/csi"
@@ -76,9 +77,12 @@ type Controller struct {
 	events     *recorder
 	metrics    *metrics
 
-	attempts *attempts
-	written  *written
-	deletion *deletions
+	attempts  *attempts
+	written   *written
+	deletion  *deletions
+	placeless *placeless
+	storing   atomic.Int32 // objects being written
+	began     time.Time    // of Run
 }
 
 // New makes a Controller and adds its indexes to the informers.
@@ -96,8 +100,12 @@ func New(config Config) (*Controller, error) {
 		volumeLister: core.PersistentVolumes().Lister(),
 		classLister:  storage.StorageClasses().Lister(),
 		attempts:     newAttempts(),
-		written:      &written{names: map[string]types.UID{}},
+		written:      &written{names: map[string]writtenVolume{}, now: time.Now},
 		deletion:     &deletions{byUID: map[types.UID]*deletion{}},
+	}
+	c.placeless = newPlaceless(func(key ClaimKey) { c.claimLoop.Wake(key) })
+	if config.Topology != nil {
+		config.Topology.OnChange(c.placeless.changed)
 	}
 	if err := c.claims.AddIndexers(cache.Indexers{indexPendingByClass: c.pendingByClass}); err != nil {
 		return nil, fmt.Errorf("index claims by class: %w", err)
@@ -121,13 +129,20 @@ func New(config Config) (*Controller, error) {
 		Name: "volumes", Workers: config.Workers, Grace: config.Grace,
 		BackoffStart: config.BackoffStart, BackoffMax: config.BackoffMax, Work: c.workVolume,
 	})
-	c.events = newRecorder(config.Client, config.Settings.Driver.Name+"_"+host, host, c.claimLoop.Load, c.metrics.eventsDropped.Inc)
+	c.events = newRecorder(config.Client, config.Settings.Driver.Name+"_"+host, host, func() int { return int(c.storing.Load()) }, c.metrics.eventsDropped.Inc)
 	return c, nil
 }
 
-// Run works until ctx ends, lets what is under way finish within the grace period, and returns when every goroutine is gone and
-// every event is written. It may run once. The informers must be started.
+// DriverIsBack has everything that waits for a retry tried at once: the connection to the driver was broken and works again.
+func (c *Controller) DriverIsBack() {
+	c.claimLoop.WakeAll()
+	c.volumeLoop.WakeAll()
+}
+
+// Run works until ctx ends, lets what is under way finish within the grace period, gives events a few seconds to be written, and
+// returns when every goroutine is gone. It may run once. The informers must be started.
 func (c *Controller) Run(ctx context.Context) error {
+	c.began = time.Now()
 	logger := klog.FromContext(ctx).WithName("provisioner")
 	ctx = klog.NewContext(ctx, logger)
 
@@ -151,7 +166,7 @@ func (c *Controller) Run(ctx context.Context) error {
 	loops.Wait()
 	c.events.flush()
 	if open := c.attempts.count(); open > 0 {
-		logger.Info("Stopped with open attempts; they are found again by their claims", "attempts", open)
+		logger.Info("Stopped with open attempts, which are repeated for the claims that still exist then", "attempts", open)
 	} else {
 		logger.Info("Stopped, nothing was under way any more")
 	}
@@ -178,7 +193,6 @@ func (c *Controller) watch(logger klog.Logger) (synced []cache.InformerSynced, r
 		synced = append(synced, registration.HasSynced)
 		undo = append(undo, func() { _ = informer.RemoveEventHandler(registration) }) // only fails for a foreign registration
 	}
-	// Classes and attachments first: a claim or volume that is looked at must find them.
 	add("storage classes", c.classes, c.classEvents())
 	if c.attachments != nil {
 		add("volume attachments", c.attachments, c.attachmentEvents())
@@ -193,8 +207,8 @@ func (c *Controller) event(about *corev1.ObjectReference, eventType, reason, mes
 	c.events.record(about, eventType, reason, message)
 }
 
-// deleteOrUnknown takes the object out of what an informer's delete handler gets.
-func deleteOrUnknown[T any](object any) (T, bool) {
+// deleted takes the object out of what an informer's delete handler gets.
+func deleted[T any](object any) (T, bool) {
 	if tombstone, ok := object.(cache.DeletedFinalStateUnknown); ok {
 		object = tombstone.Obj
 	}

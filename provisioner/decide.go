@@ -16,7 +16,7 @@ type Input struct {
 	Settings Settings
 	Claim    *corev1.PersistentVolumeClaim // nil: it does not exist (any more)
 	Attempt  *Attempt                      // open attempt, nil if there is none
-	Stored   *corev1.PersistentVolume      // the volume's object as it would be named for this claim; nil: none
+	Stored   *corev1.PersistentVolume      // the object of that name, whoever's it is; nil: none
 	Class    *storagev1.StorageClass       // the claim's class; nil: it does not exist
 	Place    Place
 }
@@ -28,7 +28,7 @@ type Place struct {
 	Candidates  []topology.Segment // where the volume could be, sorted and distinct
 }
 
-// Action is what to do about a claim now: Leave, Refuse, GiveBack, Create, Store or CleanUp.
+// Action is what to do about a claim now: Leave, Refuse, GiveBack, Create, Store, CleanUp or Settle.
 //
 //sumtype:decl
 type Action interface{ action() }
@@ -37,9 +37,12 @@ type Action interface{ action() }
 type Leave struct{ Why string }
 
 // Refuse tells people why the claim cannot be provisioned as things are, and looks again later.
-type Refuse struct{ Message string }
+type Refuse struct {
+	Message string
+	Place   bool // for want of a place: a node that comes or changes may help
+}
 
-// GiveBack takes the selected node from the claim, so that the scheduler chooses again.
+// GiveBack takes the selected node, which is gone, from the claim, so that the scheduler chooses again.
 type GiveBack struct{ Message string }
 
 // Create sends the attempt's request to the driver: for the first time, or again because its outcome is unknown.
@@ -54,12 +57,16 @@ type CleanUp struct {
 	Why     string
 }
 
+// Settle closes an attempt whose volume turns out to be stored.
+type Settle struct{ Attempt *Attempt }
+
 func (Leave) action()    {}
 func (Refuse) action()   {}
 func (GiveBack) action() {}
 func (Create) action()   {}
 func (Store) action()    {}
 func (CleanUp) action()  {}
+func (Settle) action()   {}
 
 // Decide says what to do about a claim. It is total: every input has an answer.
 func Decide(in Input) Action {
@@ -69,12 +76,15 @@ func Decide(in Input) Action {
 	if in.Claim == nil {
 		return Leave{"the claim is gone"}
 	}
+	if migrated(in.Claim, in.Settings.Driver.Name) {
+		return Refuse{Message: "the claim's class is of an in-tree driver that was migrated to " + in.Settings.Driver.Name + ", which this version does not support: use a class of the CSI driver"}
+	}
 	if why := notOurs(in); why != "" {
 		return Leave{why}
 	}
 	if in.Stored != nil {
-		if ref := in.Stored.Spec.ClaimRef; ref == nil || ref.UID != in.Claim.UID {
-			return Refuse{fmt.Sprintf("PersistentVolume %q exists and is not for this claim: delete or rename it, or choose another --volume-name-prefix or a longer --volume-name-uuid-length", in.Stored.Name)}
+		if !isFor(in.Stored, in.Claim.UID) {
+			return Refuse{Message: fmt.Sprintf("PersistentVolume %q exists and is not for this claim: delete or rename it, or choose another --volume-name-prefix or a longer --volume-name-uuid-length", in.Stored.Name)}
 		}
 		return Leave{"its volume is stored already"}
 	}
@@ -82,22 +92,28 @@ func Decide(in Input) Action {
 }
 
 // decideOpen goes on with an attempt. Until its outcome is known nothing else happens to the claim, even if it is deleted: only the same
-// request again can tell whether there is a volume.
+// request again can tell whether there is a volume. A volume that an object refers to, or may refer to, is never cleaned up: from
+// then on the object's reclaim policy decides about it.
 func decideOpen(in Input) Action {
-	attempt := in.Attempt
+	attempt, claim := in.Attempt, in.Claim
 	if attempt.Volume == nil {
 		return Create{attempt}
 	}
-	if attempt.Unwanted != "" {
-		return CleanUp{attempt, attempt.Unwanted}
-	}
 	switch {
-	case in.Claim == nil:
+	case refersTo(in.Stored, in.Settings.Driver.Name, attempt.Volume.GetVolumeId()) && isFor(in.Stored, attempt.Claim.UID):
+		return Settle{attempt}
+	case attempt.Unwanted != "":
+		return CleanUp{attempt, attempt.Unwanted}
+	case claim != nil && claim.Spec.VolumeName == attempt.Template.Name:
+		return Settle{attempt} // bound to the object that we wrote without hearing of it
+	case attempt.maybeWritten:
+		return Store{attempt}
+	case claim == nil:
 		return CleanUp{attempt, "the claim was deleted before its volume was stored"}
-	case in.Claim.DeletionTimestamp != nil:
+	case claim.DeletionTimestamp != nil:
 		return CleanUp{attempt, "the claim is being deleted and its volume was not stored yet"}
-	case in.Claim.Spec.VolumeName != "" && in.Claim.Spec.VolumeName != attempt.Template.Name:
-		return CleanUp{attempt, fmt.Sprintf("the claim was bound to volume %q meanwhile", in.Claim.Spec.VolumeName)}
+	case claim.Spec.VolumeName != "":
+		return CleanUp{attempt, fmt.Sprintf("the claim was bound to volume %q meanwhile", claim.Spec.VolumeName)}
 	}
 	return Store{attempt}
 }
@@ -130,6 +146,12 @@ func assignedTo(claim *corev1.PersistentVolumeClaim, driver string) bool {
 	return provisioner == driver
 }
 
+// migrated reports whether a claim belongs to an in-tree driver that the named CSI driver has taken over.
+func migrated(claim *corev1.PersistentVolumeClaim, driver string) bool {
+	return claim.Spec.VolumeName == "" && claim.DeletionTimestamp == nil &&
+		claim.Annotations[AnnotationMigratedTo] == driver && !assignedTo(claim, driver)
+}
+
 // selectedNode is the node that the scheduler chose for the first Pod that uses the claim.
 func selectedNode(claim *corev1.PersistentVolumeClaim) string {
 	return claim.Annotations[volumehelpers.AnnSelectedNode]
@@ -143,15 +165,15 @@ func delayed(class *storagev1.StorageClass) bool {
 func decideNew(in Input) Action {
 	claim, class := in.Claim, in.Class
 	if class == nil {
-		return Refuse{fmt.Sprintf("storage class %q does not exist: create it, or delete the claim and make it again with another class", volumehelpers.GetPersistentVolumeClaimClass(claim))}
+		return Refuse{Message: fmt.Sprintf("storage class %q does not exist: create it, or delete the claim and make it again with another class", volumehelpers.GetPersistentVolumeClaimClass(claim))}
 	}
 	switch {
 	case claim.Spec.Selector != nil:
-		return Refuse{"the claim has a selector, which only fits volumes that exist already: remove spec.selector to have a volume created"}
+		return Refuse{Message: "the claim has a selector, which only fits volumes that exist already: remove spec.selector to have a volume created"}
 	case claim.Spec.DataSource != nil, claim.Spec.DataSourceRef != nil:
-		return Refuse{"the claim has a data source, which this version cannot provision from"}
+		return Refuse{Message: "the claim has a data source, which this version cannot provision from"}
 	case claim.Spec.VolumeAttributesClassName != nil && *claim.Spec.VolumeAttributesClassName != "":
-		return Refuse{fmt.Sprintf("the claim has volume attributes class %q, which this version does not support", *claim.Spec.VolumeAttributesClassName)}
+		return Refuse{Message: fmt.Sprintf("the claim has volume attributes class %q, which this version does not support", *claim.Spec.VolumeAttributesClassName)}
 	}
 	node := selectedNode(claim)
 	need, verdict := place(in, node)
@@ -160,7 +182,7 @@ func decideNew(in Input) Action {
 	}
 	attempt, err := seal(in.Settings, claim, class, node, need)
 	if err != nil {
-		return Refuse{err.Error()}
+		return Refuse{Message: err.Error()}
 	}
 	return Create{attempt}
 }
@@ -174,7 +196,7 @@ func place(in Input, node string) (*topology.Requirement, Action) {
 		if errors.Is(in.Place.SelectedErr, topology.ErrNodeGone) {
 			return nil, GiveBack{fmt.Sprintf("selected node cannot be used: %v", in.Place.SelectedErr)}
 		}
-		return nil, Refuse{fmt.Sprintf("selected node cannot be used: %v", in.Place.SelectedErr)}
+		return nil, Refuse{Message: fmt.Sprintf("selected node cannot be used: %v", in.Place.SelectedErr), Place: true}
 	}
 	need, err := topology.Require(topology.Need{
 		ClaimName:  in.Claim.Name,
@@ -185,7 +207,7 @@ func place(in Input, node string) (*topology.Requirement, Action) {
 		Immediate:  in.Settings.ImmediateTopology,
 	})
 	if err != nil {
-		return nil, Refuse{fmt.Sprintf("no place for the volume: %v", err)}
+		return nil, Refuse{Message: fmt.Sprintf("no place for the volume: %v", err), Place: true}
 	}
 	return need, nil
 }

@@ -30,6 +30,8 @@ func sketch(action Action) string {
 		return "store " + a.Attempt.Volume.GetVolumeId()
 	case CleanUp:
 		return "clean up " + a.Attempt.Volume.GetVolumeId() + ": " + a.Why
+	case Settle:
+		return "settle " + a.Attempt.Volume.GetVolumeId()
 	}
 	return "nothing"
 }
@@ -45,6 +47,12 @@ func classIs(changes ...func(*storagev1.StorageClass)) func(*Input) {
 func attemptIs(changes ...func(*Attempt)) func(*Input) {
 	return func(in *Input) { in.Attempt = makeAttempt(changes...) }
 }
+
+func storedIs(changes ...func(*corev1.PersistentVolume)) func(*Input) {
+	return func(in *Input) { in.Stored = makeVolume(changes...) }
+}
+
+func maybeWritten(a *Attempt) { a.maybeWritten = true }
 
 func noClaim(in *Input) { in.Claim = nil }
 
@@ -97,7 +105,16 @@ func TestDecide(t *testing.T) {
 		"open: unknown, and the claim is bound elsewhere":        {makeInput(attemptIs(), claimIs(boundTo("x"))), create},
 		"open: unknown, and the class is gone":                   {makeInput(attemptIs(), func(in *Input) { in.Class = nil }), create},
 		"open: created":                                          {makeInput(attemptIs(created)), "store handle-1"},
-		"open: created, the claim already names it":              {makeInput(attemptIs(created), claimIs(boundTo(testVolume))), "store handle-1"},
+		"open: created, the claim already names it":              {makeInput(attemptIs(created), claimIs(boundTo(testVolume))), "settle handle-1"},
+		"open: created, the claim names it and is being deleted": {makeInput(attemptIs(created), claimIs(boundTo(testVolume), deleting)), "settle handle-1"},
+		"open: created, its object shows up":                     {makeInput(attemptIs(created), storedIs()), "settle handle-1"},
+		"open: created, its object shows up, the claim is gone":  {makeInput(attemptIs(created), storedIs(), noClaim), "settle handle-1"},
+		"open: created, the object is another claim's": {makeInput(attemptIs(created), noClaim, storedIs(func(pv *corev1.PersistentVolume) { pv.Spec.ClaimRef.UID = "another" })),
+			"clean up handle-1: the claim was deleted"},
+		"open: maybe written, the claim is gone":          {makeInput(attemptIs(created, maybeWritten), noClaim), "store handle-1"},
+		"open: maybe written, the claim is being deleted": {makeInput(attemptIs(created, maybeWritten), claimIs(deleting)), "store handle-1"},
+		"a claim of a migrated driver": {makeInput(claimIs(annotated("volume.kubernetes.io/storage-provisioner", "kubernetes.io/in-tree"),
+			annotated("pv.kubernetes.io/migrated-to", testDriver))), "refuse: the claim's class is of an in-tree driver that was migrated"},
 		"open: created, the claim is gone":                       {makeInput(attemptIs(created), noClaim), "clean up handle-1: the claim was deleted"},
 		"open: created, the claim is being deleted":              {makeInput(attemptIs(created), claimIs(deleting)), "clean up handle-1: the claim is being deleted"},
 		"open: created, the claim is bound elsewhere":            {makeInput(attemptIs(created), claimIs(boundTo("x"))), `clean up handle-1: the claim was bound to volume "x"`},

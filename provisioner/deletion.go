@@ -14,6 +14,8 @@ type VolumeInput struct {
 	Volume   *corev1.PersistentVolume // nil: it does not exist (any more)
 	// Progress is what this process has done about it already.
 	Progress Progress
+	// SecretByClass: the volume does not say whether deleting it needs a secret, and its class names one.
+	SecretByClass bool
 	// AttachedTo are the nodes that VolumeAttachments name for it, sorted.
 	AttachedTo []string
 }
@@ -59,6 +61,12 @@ func DecideVolume(in VolumeInput) VolumeAction {
 	if pv == nil {
 		return LeaveVolume{"it is gone"}
 	}
+	if migratedVolume(pv, in.Settings.Driver.Name) {
+		if pv.Status.Phase == corev1.VolumeReleased && pv.Spec.PersistentVolumeReclaimPolicy == corev1.PersistentVolumeReclaimDelete {
+			return RefuseVolume{fmt.Sprintf("PersistentVolume %q is of an in-tree driver that was migrated to %s, which this version does not support: delete the volume by hand", pv.Name, in.Settings.Driver.Name)}
+		}
+		return LeaveVolume{"it was migrated, and is not to be deleted"}
+	}
 	if !ownedBy(pv, in.Settings.Driver.Name) {
 		return LeaveVolume{"it belongs to another driver"}
 	}
@@ -94,6 +102,8 @@ func decideReleased(in VolumeInput) VolumeAction {
 		return RefuseVolume{fmt.Sprintf("PersistentVolume %q has no CSI volume handle: delete the volume by hand", pv.Name)}
 	case pv.Annotations[AnnotationDeletionSecretName] != "":
 		return RefuseVolume{fmt.Sprintf("PersistentVolume %q needs a secret to be deleted (annotation %s), which this version does not support", pv.Name, AnnotationDeletionSecretName)}
+	case in.SecretByClass:
+		return RefuseVolume{fmt.Sprintf("PersistentVolume %q needs the secret that its class %q names to be deleted, which this version does not support", pv.Name, pv.Spec.StorageClassName)}
 	case len(in.AttachedTo) > 0:
 		return AwaitDetach{fmt.Sprintf("the volume is deleted as soon as it is detached from %s", strings.Join(in.AttachedTo, ", "))}
 	}
@@ -107,4 +117,9 @@ func ownedBy(pv *corev1.PersistentVolume, driver string) bool {
 		return by == driver && pv.Spec.CSI != nil && pv.Spec.CSI.Driver == driver
 	}
 	return pv.Spec.CSI != nil && pv.Spec.CSI.Driver == driver
+}
+
+// migratedVolume reports whether a volume belongs to an in-tree driver that the named CSI driver has taken over.
+func migratedVolume(pv *corev1.PersistentVolume, driver string) bool {
+	return pv.Spec.CSI == nil && pv.Annotations[AnnotationMigratedTo] == driver
 }

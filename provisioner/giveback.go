@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -14,6 +15,25 @@ import (
 
 	"github.com/berth-csi/berth/internal/worker"
 )
+
+// giveBackGone gives a claim back whose node is gone, once the API server itself has said so: the scheduler selects nodes that are
+// seconds old, and the claim's watch may be ahead of the nodes'.
+func (c *Controller) giveBackGone(ctx context.Context, in Input, message string) worker.Result {
+	node := selectedNode(in.Claim)
+	call, cancel := context.WithTimeout(ctx, apiTimeout)
+	defer cancel()
+	live, err := absent(c.client.CoreV1().Nodes().Get(call, node, metav1.GetOptions{}))
+	if err == nil && live != nil {
+		var csiNode *storagev1.CSINode
+		if csiNode, err = absent(c.client.StorageV1().CSINodes().Get(call, node, metav1.GetOptions{})); err == nil && csiNode != nil {
+			return worker.Backoff(fmt.Errorf("node %q is not in the cache yet", node))
+		}
+	}
+	if err != nil {
+		return worker.Backoff(fmt.Errorf("find out whether node %q is gone: %w", node, err))
+	}
+	return c.giveBack(ctx, claimReference(in.Claim), node, in.Class.Name, message)
+}
 
 // giveBack removes the selected node from a claim if it still is the one that did not do; then the scheduler chooses again. A claim
 // that changed meanwhile is left as it is: its change brings it back.

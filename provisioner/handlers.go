@@ -3,6 +3,7 @@ package provisioner
 import (
 	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/client-go/tools/cache"
 	volumehelpers "k8s.io/component-helpers/storage/volume"
 )
@@ -24,7 +25,8 @@ func (c *Controller) pendingByClass(object any) ([]string, error) {
 
 // pending reports whether a claim is ours and has no volume.
 func (c *Controller) pending(claim *corev1.PersistentVolumeClaim) bool {
-	return claim.Spec.VolumeName == "" && assignedTo(claim, c.settings.Driver.Name)
+	driver := c.settings.Driver.Name
+	return claim.Spec.VolumeName == "" && (assignedTo(claim, driver) || migrated(claim, driver))
 }
 
 func attachmentsByVolume(object any) ([]string, error) {
@@ -50,28 +52,28 @@ func (c *Controller) claimEvents() cache.ResourceEventHandler {
 				return
 			}
 			if old.UID != claim.UID { // deleted and made again between two looks
-				c.claimGone(old)
+				c.reviewAttempt(old)
 			}
 			switch {
 			case !c.pending(claim):
-				c.claimGone(claim)
-			case c.attempts.get(claim.UID) == nil && decidesAnew(old, claim):
+				c.reviewAttempt(claim)
+			case decidesAnew(old, claim):
 				c.claimLoop.Wake(keyOf(claim))
 			default:
 				c.claimLoop.Enqueue(keyOf(claim))
 			}
 		},
 		DeleteFunc: func(object any) {
-			if claim, ok := deleteOrUnknown[*corev1.PersistentVolumeClaim](object); ok {
-				c.claimGone(claim)
+			if claim, ok := deleted[*corev1.PersistentVolumeClaim](object); ok {
+				c.reviewAttempt(claim)
 			}
 		},
 	}
 }
 
-// claimGone brings back the open attempt of a claim that is deleted, bound, or not ours any more. Its backoff goes on: an
+// reviewAttempt brings back the open attempt of a claim that is deleted, bound, or not ours any more. Its backoff goes on: an
 // unknown outcome does not become known by that.
-func (c *Controller) claimGone(claim *corev1.PersistentVolumeClaim) {
+func (c *Controller) reviewAttempt(claim *corev1.PersistentVolumeClaim) {
 	if c.attempts.get(claim.UID) != nil {
 		c.claimLoop.Enqueue(keyOf(claim))
 	}
@@ -80,31 +82,49 @@ func (c *Controller) claimGone(claim *corev1.PersistentVolumeClaim) {
 // decidesAnew reports whether a claim changed in a way that may lift what it was refused for.
 func decidesAnew(old, claim *corev1.PersistentVolumeClaim) bool {
 	return selectedNode(old) != selectedNode(claim) ||
-		assignedTo(old, claim.Annotations[volumehelpers.AnnStorageProvisioner]) != assignedTo(claim, claim.Annotations[volumehelpers.AnnStorageProvisioner]) ||
 		volumehelpers.GetPersistentVolumeClaimClass(old) != volumehelpers.GetPersistentVolumeClaimClass(claim) ||
 		(old.DeletionTimestamp == nil) != (claim.DeletionTimestamp == nil)
 }
 
-// classEvents wake the claims that may wait for a class.
+// classEvents wake the claims of a class that came or changed in what we read.
 func (c *Controller) classEvents() cache.ResourceEventHandler {
 	wake := func(object any) {
-		class, ok := object.(*storagev1.StorageClass)
-		if !ok {
-			return
-		}
-		claims, err := c.claims.GetIndexer().ByIndex(indexPendingByClass, class.Name)
-		if err != nil {
-			return // only without the index, which New added
-		}
-		for _, claim := range claims {
-			if claim, ok := claim.(*corev1.PersistentVolumeClaim); ok && c.attempts.get(claim.UID) == nil {
-				c.claimLoop.Wake(keyOf(claim))
-			}
+		if class, ok := object.(*storagev1.StorageClass); ok {
+			c.wakePending(class.Name)
 		}
 	}
 	return cache.ResourceEventHandlerFuncs{
-		AddFunc:    wake,
-		UpdateFunc: func(_, after any) { wake(after) },
+		AddFunc: wake,
+		UpdateFunc: func(before, after any) {
+			old, ok1 := before.(*storagev1.StorageClass)
+			class, ok2 := after.(*storagev1.StorageClass)
+			if ok1 && ok2 && !sameClass(old, class) {
+				wake(class)
+			}
+		},
+	}
+}
+
+// sameClass reports whether two versions of a class make the same volumes. Only the API server keeps most of it from changing, and a
+// class can be deleted and made anew between two looks.
+func sameClass(a, b *storagev1.StorageClass) bool {
+	return a.UID == b.UID && a.Provisioner == b.Provisioner &&
+		equality.Semantic.DeepEqual(a.Parameters, b.Parameters) &&
+		equality.Semantic.DeepEqual(a.ReclaimPolicy, b.ReclaimPolicy) &&
+		equality.Semantic.DeepEqual(a.VolumeBindingMode, b.VolumeBindingMode) &&
+		equality.Semantic.DeepEqual(a.MountOptions, b.MountOptions) &&
+		equality.Semantic.DeepEqual(a.AllowedTopologies, b.AllowedTopologies)
+}
+
+func (c *Controller) wakePending(class string) {
+	claims, err := c.claims.GetIndexer().ByIndex(indexPendingByClass, class)
+	if err != nil {
+		return // only without the index, which New added
+	}
+	for _, claim := range claims {
+		if claim, ok := claim.(*corev1.PersistentVolumeClaim); ok {
+			c.claimLoop.Wake(keyOf(claim))
+		}
 	}
 }
 
@@ -116,7 +136,7 @@ func (c *Controller) volumeEvents() cache.ResourceEventHandler {
 			return
 		}
 		c.written.seen(pv.Name)
-		if ownedBy(pv, c.settings.Driver.Name) {
+		if driver := c.settings.Driver.Name; ownedBy(pv, driver) || migratedVolume(pv, driver) {
 			c.volumeLoop.Enqueue(volumeKey(pv.Name))
 		}
 	}
@@ -131,11 +151,24 @@ func (c *Controller) volumeEvents() cache.ResourceEventHandler {
 			changed(after)
 		},
 		DeleteFunc: func(object any) {
-			if pv, ok := deleteOrUnknown[*corev1.PersistentVolume](object); ok {
+			if pv, ok := deleted[*corev1.PersistentVolume](object); ok {
 				c.written.seen(pv.Name)
 				c.deletion.forget(pv.UID)
+				c.volumeVanished(pv)
 			}
 		},
+	}
+}
+
+// volumeVanished wakes the claim that a volume was for: if it is not bound yet it needs another one.
+func (c *Controller) volumeVanished(pv *corev1.PersistentVolume) {
+	ref := pv.Spec.ClaimRef
+	if ref == nil {
+		return
+	}
+	claim, err := c.claimLister.PersistentVolumeClaims(ref.Namespace).Get(ref.Name)
+	if err == nil && claim.UID == ref.UID && c.pending(claim) {
+		c.claimLoop.Wake(keyOf(claim))
 	}
 }
 
@@ -143,7 +176,7 @@ func (c *Controller) volumeEvents() cache.ResourceEventHandler {
 func (c *Controller) attachmentEvents() cache.ResourceEventHandler {
 	return cache.ResourceEventHandlerFuncs{
 		DeleteFunc: func(object any) {
-			attachment, ok := deleteOrUnknown[*storagev1.VolumeAttachment](object)
+			attachment, ok := deleted[*storagev1.VolumeAttachment](object)
 			if ok && attachment.Spec.Source.PersistentVolumeName != nil {
 				c.volumeLoop.Wake(volumeKey(*attachment.Spec.Source.PersistentVolumeName))
 			}

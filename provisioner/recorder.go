@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/record"
+	recordutil "k8s.io/client-go/tools/record/util"
 	"k8s.io/klog/v2"
 
 	"github.com/berth-csi/berth/internal/worker"
@@ -21,10 +23,10 @@ import (
 
 const (
 	recorderWorkers = 8
-	// burst is the number of claims in work from which on good news can wait, deferral how long at most, and deferralStep how
-	// often it asks. With several claims at once the API server is the bottleneck, and a volume is worth more than the news
-	// of another one. One person with one claim never waits.
-	burst        = 4
+	// burst is the number of objects being written from which on news of success can wait, deferral how long at most, and
+	// deferralStep how often it asks. When many claims come at once the API server is what they wait for, and a volume is
+	// worth more than the news of another one. One person with one claim never waits.
+	burst        = 2
 	deferral     = 5 * time.Second
 	deferralStep = 100 * time.Millisecond
 	// maxPendingEvents bounds the memory of events that wait for an API server that is away.
@@ -32,7 +34,7 @@ const (
 	// maxEventMessage is the limit that the API server sets for events.k8s.io.
 	maxEventMessage = 1024
 	// flushTimeout is how long a stop waits for events that are on their way.
-	flushTimeout = 5 * time.Second
+	flushTimeout = 3 * time.Second
 )
 
 // recorder writes events. Unlike client-go's broadcaster, whose single writer drops events once a thousand wait, it has a few
@@ -43,7 +45,7 @@ type recorder struct {
 	source     corev1.EventSource
 	correlator *record.EventCorrelator
 	loop       *worker.Loop[uint64]
-	load       func() int // claims in work
+	load       func() int // objects being written
 	dropped    func()
 	now        func() time.Time
 
@@ -76,7 +78,7 @@ func newRecorder(client kubernetes.Interface, component, host string, load func(
 		pending:    map[uint64]*pendingEvent{},
 	}
 	r.loop = worker.New(worker.Config[uint64]{
-		Name: "events", Workers: recorderWorkers, Grace: flushTimeout,
+		Name: "events", Workers: recorderWorkers, Grace: time.Second,
 		BackoffStart: 500 * time.Millisecond, BackoffMax: 30 * time.Second,
 		Work: r.write,
 	})
@@ -91,11 +93,11 @@ func (r *recorder) record(about *corev1.ObjectReference, eventType, reason, mess
 		namespace = metav1.NamespaceDefault // where events of cluster-scoped objects are kept
 	}
 	if len(message) > maxEventMessage {
-		message = message[:maxEventMessage-3] + "..."
+		message = strings.ToValidUTF8(message[:maxEventMessage-3], "") + "..."
 	}
 	event := &corev1.Event{
 		ObjectMeta: metav1.ObjectMeta{
-			Name:      fmt.Sprintf("%s.%x", about.Name, now.UnixNano()),
+			Name:      recordutil.GenerateEventName(about.Name, now.UnixNano()),
 			Namespace: namespace,
 		},
 		InvolvedObject: *about,
@@ -125,7 +127,7 @@ func (r *recorder) write(ctx context.Context, id uint64) worker.Result {
 	if entry == nil {
 		return worker.Done()
 	}
-	if entry.event.Type == corev1.EventTypeNormal && r.load() >= burst && r.now().Sub(entry.recorded) < deferral {
+	if entry.event.Reason == ReasonProvisioningSucceeded && r.load() >= burst && r.now().Sub(entry.recorded) < deferral {
 		return worker.After(deferralStep)
 	}
 	err := r.correlate(entry)

@@ -182,13 +182,14 @@ func TestInABurstGoodNewsWaitsAndBadNewsDoesNot(t *testing.T) {
 		}
 	}
 	r.record(about("bad"), corev1.EventTypeWarning, "R", "m")
-	r.record(about("good"), corev1.EventTypeNormal, "R", "m")
-	written("bad")
+	r.record(about("slow"), corev1.EventTypeNormal, ReasonProvisioning, "m")
+	r.record(about("good"), corev1.EventTypeNormal, ReasonProvisioningSucceeded, "m")
+	written("bad", "slow")
 	now = now.Add(deferral)
-	written("bad", "good")
-	r.record(about("later"), corev1.EventTypeNormal, "R", "m")
+	written("bad", "good", "slow")
+	r.record(about("later"), corev1.EventTypeNormal, ReasonProvisioningSucceeded, "m")
 	load = burst - 1
-	written("bad", "good", "later")
+	written("bad", "good", "later", "slow")
 }
 
 func TestFlushGivesUp(t *testing.T) {

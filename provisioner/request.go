@@ -108,6 +108,16 @@ func isSecretParameter(key string) bool {
 	return false
 }
 
+// namesProvisionerSecret reports whether a class names a secret for creating and deleting volumes.
+func namesProvisionerSecret(parameters map[string]string) bool {
+	for _, key := range []string{parameterPrefix + "provisioner-secret-name", parameterPrefix + "secret-name", "csiProvisionerSecretName"} {
+		if parameters[key] != "" {
+			return true
+		}
+	}
+	return false
+}
+
 // volumeSpec is how a volume is to be used.
 type volumeSpec struct {
 	block        bool

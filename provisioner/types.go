@@ -101,4 +101,6 @@ type Attempt struct {
 
 	began     time.Time // of the first call, for metrics
 	unwritten time.Time // of the first write of the object that failed
+	// maybeWritten: the last write of the object had no answer, so it may have been done.
+	maybeWritten bool
 }

@@ -6,6 +6,7 @@ import (
 	csipb "github.com/container-storage-interface/spec/lib/go/csi"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/berth-csi/berth/csi"
 	"github.com/berth-csi/berth/topology"
@@ -36,4 +37,15 @@ func sameVolume(stored, wanted *corev1.PersistentVolume) bool {
 		stored.Spec.CSI.Driver == wanted.Spec.CSI.Driver &&
 		stored.Spec.CSI.VolumeHandle == wanted.Spec.CSI.VolumeHandle &&
 		stored.Spec.ClaimRef.UID == wanted.Spec.ClaimRef.UID
+}
+
+// refersTo reports whether an object is of the driver's volume with this handle, whatever claim it is for. The volume is that object's
+// to keep or to delete.
+func refersTo(stored *corev1.PersistentVolume, driver, handle string) bool {
+	return stored != nil && stored.Spec.CSI != nil && stored.Spec.CSI.Driver == driver && stored.Spec.CSI.VolumeHandle == handle
+}
+
+// isFor reports whether an object is for the claim with this UID.
+func isFor(stored *corev1.PersistentVolume, claim types.UID) bool {
+	return stored.Spec.ClaimRef != nil && stored.Spec.ClaimRef.UID == claim
 }

@@ -63,6 +63,13 @@ func (c *Controller) gatherVolume(key volumeKey) (VolumeInput, error) {
 	}
 	in.Volume = pv
 	in.Progress = c.deletion.progress(pv.UID)
+	if _, ok := pv.Annotations[AnnotationDeletionSecretName]; !ok && pv.Spec.StorageClassName != "" {
+		class, err := absent(c.classLister.Get(pv.Spec.StorageClassName))
+		if err != nil {
+			return in, fmt.Errorf("read storage class %q: %w", pv.Spec.StorageClassName, err)
+		}
+		in.SecretByClass = class != nil && namesProvisionerSecret(class.Parameters)
+	}
 	if c.attachments == nil {
 		return in, nil
 	}
@@ -82,6 +89,11 @@ func (c *Controller) gatherVolume(key volumeKey) (VolumeInput, error) {
 // deleteVolume calls the driver once; a failure to delete the object afterwards does not call it again.
 func (c *Controller) deleteVolume(ctx context.Context, pv *corev1.PersistentVolume, handle string) worker.Result {
 	began := time.Now()
+	if gone, err := c.goneMeanwhile(ctx, pv); err != nil {
+		return worker.Backoff(err)
+	} else if gone {
+		return worker.Done()
+	}
 	err := c.driver.DeleteVolume(ctx, &csipb.DeleteVolumeRequest{VolumeId: handle})
 	outcome := csi.Classify(csi.DeleteVolume, err)
 	c.metrics.outcomes.WithLabelValues("DeleteVolume", outcome.Class.String()).Inc()
@@ -95,6 +107,24 @@ func (c *Controller) deleteVolume(ctx context.Context, pv *corev1.PersistentVolu
 	return result
 }
 
+// freshTerm is how long after the start of a term caches are not trusted alone: a standby whose watch had broken may not have
+// seen what the leader before it finished.
+const freshTerm = 30 * time.Second
+
+// goneMeanwhile asks the API server itself, in a fresh term, whether a released volume still is there.
+func (c *Controller) goneMeanwhile(ctx context.Context, pv *corev1.PersistentVolume) (bool, error) {
+	if time.Since(c.began) > freshTerm {
+		return false, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, apiTimeout)
+	defer cancel()
+	live, err := absent(c.client.CoreV1().PersistentVolumes().Get(ctx, pv.Name, metav1.GetOptions{}))
+	if err != nil {
+		return false, fmt.Errorf("find out whether PersistentVolume %s still is there: %w", pv.Name, err)
+	}
+	return live == nil || live.UID != pv.UID, nil
+}
+
 // deleteObject deletes a volume's object and takes our finalizer off. Somebody else having done either is as good.
 func (c *Controller) deleteObject(ctx context.Context, pv *corev1.PersistentVolume) worker.Result {
 	if pv.DeletionTimestamp == nil {
@@ -103,20 +133,27 @@ func (c *Controller) deleteObject(ctx context.Context, pv *corev1.PersistentVolu
 		err := c.client.CoreV1().PersistentVolumes().Delete(call, pv.Name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &pv.UID}})
 		switch {
 		case apierrors.IsNotFound(err), apierrors.IsConflict(err): // gone, or another object of the same name
-			c.deletion.advance(pv.UID, ObjectDeleted)
+			c.objectDeleted(pv)
 			return worker.Done()
 		case err != nil:
 			return worker.Backoff(fmt.Errorf("delete PersistentVolume %s, whose volume is deleted: %w", pv.Name, err))
 		}
 	}
-	if slices.Contains(pv.Finalizers, FinalizerVolume) {
-		if result := c.patchFinalizer(ctx, pv, dropFinalizer); result.Retries() {
-			return result
-		}
+	// Whether the cache shows the finalizer or not: we may just have added it.
+	if result := c.patchFinalizer(ctx, pv, dropFinalizer); result.Retries() {
+		return result
 	}
-	c.deletion.advance(pv.UID, ObjectDeleted)
+	c.objectDeleted(pv)
 	klog.FromContext(ctx).Info("Volume deleted", "volume", pv.Name, "handle", pv.Spec.CSI.VolumeHandle)
 	return worker.Done()
+}
+
+// objectDeleted remembers that our part is done, unless the object has left the cache already: then nothing would forget it.
+func (c *Controller) objectDeleted(pv *corev1.PersistentVolume) {
+	c.deletion.advance(pv.UID, ObjectDeleted)
+	if cached, err := c.volumeLister.Get(pv.Name); err != nil || cached.UID != pv.UID {
+		c.deletion.forget(pv.UID)
+	}
 }
 
 // Strategic merge patches of one finalizer. The API server adds or removes this entry and no other, so a patch never conflicts
@@ -131,7 +168,8 @@ func (c *Controller) patchFinalizer(ctx context.Context, pv *corev1.PersistentVo
 	defer cancel()
 	_, err := c.client.CoreV1().PersistentVolumes().Patch(ctx, pv.Name, types.StrategicMergePatchType,
 		fmt.Appendf(nil, patch, pv.UID, FinalizerVolume), metav1.PatchOptions{})
-	if err == nil || apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
+	// Invalid: another object of the same name, whose UID a patch cannot change.
+	if err == nil || apierrors.IsNotFound(err) || apierrors.IsInvalid(err) {
 		return worker.Done()
 	}
 	return worker.Backoff(fmt.Errorf("change the finalizer of PersistentVolume %s: %w", pv.Name, err))

@@ -49,15 +49,17 @@ func (k KeySet) String() string { return strings.Join(k.Keys(), ",") }
 //
 // The zero Index is not usable; call NewIndex. Safe for concurrent use.
 type Index struct {
-	mu    sync.Mutex
-	nodes map[string]*indexedNode
-	keys  map[KeySet]*keySetSegments
+	mu       sync.Mutex
+	nodes    map[string]*indexedNode
+	keys     map[KeySet]*keySetSegments
+	onChange func()
 }
 
 type indexedNode struct {
-	present    bool // a Node object was seen
+	present    bool // there is a Node
 	labels     map[string]string
-	registered bool // the driver is in the CSINode's list
+	csiNode    bool // there is a CSINode
+	registered bool // and the driver is in its list
 	keys       KeySet
 }
 
@@ -116,16 +118,32 @@ func (x *Index) DeleteNode(name string) {
 
 // SetRegistration records the topology keys with which the driver is registered in a CSINode. No keys is a valid registration.
 func (x *Index) SetRegistration(name string, keys KeySet) {
-	x.change(name, func(n *indexedNode) { n.registered, n.keys = true, keys })
+	x.change(name, func(n *indexedNode) { n.csiNode, n.registered, n.keys = true, true, keys })
 }
 
-// DeleteRegistration records that the driver is not, or no longer, registered on a node.
+// DeleteRegistration records that there is a CSINode without the driver: it is not registered yet, or not at the moment.
 func (x *Index) DeleteRegistration(name string) {
-	x.change(name, func(n *indexedNode) { n.registered, n.keys = false, KeySet{} })
+	x.change(name, func(n *indexedNode) { n.csiNode, n.registered, n.keys = true, false, KeySet{} })
 }
+
+// DeleteCSINode forgets a CSINode.
+func (x *Index) DeleteCSINode(name string) {
+	x.change(name, func(n *indexedNode) { n.csiNode, n.registered, n.keys = false, false, KeySet{} })
+}
+
+// OnChange has f called, without a lock held, after each change that may give a claim a place: a node or a registration that came or
+// changed. It must be set before the first change.
+func (x *Index) OnChange(f func()) { x.onChange = f }
 
 // change applies one node's change and moves its contribution from what it was to what it is.
 func (x *Index) change(name string, apply func(*indexedNode)) {
+	if x.apply(name, apply) && x.onChange != nil {
+		x.onChange()
+	}
+}
+
+// apply reports whether anything changed.
+func (x *Index) apply(name string, apply func(*indexedNode)) bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	before := indexedNode{}
@@ -137,16 +155,17 @@ func (x *Index) change(name string, apply func(*indexedNode)) {
 		x.nodes[name] = node
 	}
 	apply(node)
-	if before.registered == node.registered && before.keys == node.keys &&
+	if before.csiNode == node.csiNode && before.registered == node.registered && before.keys == node.keys &&
 		before.present == node.present && maps.Equal(before.labels, node.labels) {
-		return
+		return false
 	}
 	x.count(before, -1)
 	x.register(before, *node)
 	x.count(*node, +1)
-	if !node.present && !node.registered {
+	if !node.present && !node.csiNode {
 		delete(x.nodes, name)
 	}
+	return true
 }
 
 // count adds a node to, or takes it from, every set of keys.

@@ -18,7 +18,9 @@ func TestNodeSegment(t *testing.T) {
 	index := NewIndex()
 	index.SetNode("ok", map[string]string{"zone": "a", "other": "x"})
 	index.SetRegistration("ok", NewKeySet([]string{"zone"}))
+	index.SetNode("no-csinode", map[string]string{"zone": "a"})
 	index.SetNode("no-driver", map[string]string{"zone": "a"})
+	index.DeleteRegistration("no-driver")
 	index.SetRegistration("no-node", NewKeySet([]string{"zone"}))
 	index.SetNode("no-keys", map[string]string{"zone": "a"})
 	index.SetRegistration("no-keys", KeySet{})
@@ -28,7 +30,7 @@ func TestNodeSegment(t *testing.T) {
 	if got, err := index.NodeSegment("ok"); err != nil || got != seg("zone", "a") {
 		t.Errorf("got %v, %v", got, err)
 	}
-	for node, gone := range map[string]bool{"never-seen": true, "no-node": true, "no-driver": true, "no-keys": false, "no-label": false} {
+	for node, gone := range map[string]bool{"never-seen": true, "no-node": true, "no-csinode": true, "no-driver": false, "no-keys": false, "no-label": false} {
 		_, err := index.NodeSegment(node)
 		if err == nil || errors.Is(err, ErrNodeGone) != gone {
 			t.Errorf("%s: got %v, want an error that is ErrNodeGone: %v", node, err, gone)
@@ -116,7 +118,11 @@ func TestIndexEqualsRecount(t *testing.T) {
 				index.SetRegistration(name, NewKeySet(n.keys))
 			case 3:
 				n.registered, n.keys = false, nil
-				index.DeleteRegistration(name)
+				if random.IntN(2) == 0 {
+					index.DeleteRegistration(name)
+				} else {
+					index.DeleteCSINode(name)
+				}
 			}
 			var registered, labelled []Segment
 			zoneKnown := false
@@ -172,6 +178,24 @@ func TestIndexFollowsInformerEvents(t *testing.T) {
 	nodes.OnAdd(node, false)
 	csiNodes.OnDelete(with(ours))
 	check("CSINode gone", nil)
+}
+
+func TestOnlyChangesAreTold(t *testing.T) {
+	index, told := NewIndex(), 0
+	index.OnChange(func() {
+		told++
+		index.RegisteredSegments() // no lock is held
+	})
+	for range 3 { // a Node's status changes all the time
+		index.SetNode("n1", map[string]string{"zone": "a"})
+	}
+	index.DeleteRegistration("n1")
+	for range 3 {
+		index.SetRegistration("n1", NewKeySet([]string{"zone"}))
+	}
+	if told != 3 {
+		t.Errorf("told %d times, want 3", told)
+	}
 }
 
 func TestKeySetDoesNotTouchItsSource(t *testing.T) {

@@ -6,9 +6,9 @@ import (
 	"slices"
 )
 
-// ErrNodeGone says that a selected node does not exist any more, or that the driver is not registered there. Nothing will change
-// that while we wait, so the claim goes back to the scheduler, which picks another node.
-var ErrNodeGone = errors.New("node is gone or has no driver")
+// ErrNodeGone says that a selected node, or its CSINode, is not known. If it really is gone, waiting helps nobody and the claim goes
+// back to the scheduler, which picks another node; but a cache may just not have seen it yet.
+var ErrNodeGone = errors.New("node is gone")
 
 // NodeSegment returns the segment of a node in the keys that the driver registered there. The error is ErrNodeGone (wrapped) or says
 // which label the node lacks.
@@ -19,8 +19,10 @@ func (x *Index) NodeSegment(name string) (Segment, error) {
 	switch {
 	case node == nil || !node.present:
 		return Segment{}, fmt.Errorf("node %q does not exist: %w", name, ErrNodeGone)
-	case !node.registered:
-		return Segment{}, fmt.Errorf("the driver is not registered in CSINode %q: %w", name, ErrNodeGone)
+	case !node.csiNode:
+		return Segment{}, fmt.Errorf("CSINode %q does not exist: %w", name, ErrNodeGone)
+	case !node.registered: // not yet, or just now not: its plugin is being restarted
+		return Segment{}, fmt.Errorf("the driver is not registered in CSINode %q at the moment", name)
 	case node.keys.IsZero():
 		return Segment{}, fmt.Errorf("CSINode %q lists the driver without topology keys", name)
 	}

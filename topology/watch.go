@@ -38,7 +38,7 @@ func (x *Index) CSINodeEvents(driver string) cache.ResourceEventHandler {
 	return cache.ResourceEventHandlerFuncs{
 		AddFunc:    set,
 		UpdateFunc: func(_, after any) { set(after) },
-		DeleteFunc: func(object any) { withName(object, x.DeleteRegistration) },
+		DeleteFunc: func(object any) { withName(object, x.DeleteCSINode) },
 	}
 }
 

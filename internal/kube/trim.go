@@ -65,6 +65,9 @@ func trimAnnotations(all map[string]string) map[string]string {
 	return all
 }
 
+// migratedTo on a volume of an in-tree driver names the CSI driver that took over.
+const migratedTo = "pv.kubernetes.io/migrated-to"
+
 // trimVolume keeps what deletion needs of this driver's volumes, and of others' no more than that they exist.
 func trimVolume(pv *corev1.PersistentVolume, driver string) *corev1.PersistentVolume {
 	slim := &corev1.PersistentVolume{ObjectMeta: identity(pv.ObjectMeta)}
@@ -74,12 +77,15 @@ func trimVolume(pv *corev1.PersistentVolume, driver string) *corev1.PersistentVo
 		}
 	}
 	source := pv.Spec.CSI
-	if source == nil || source.Driver != driver {
+	switch {
+	case source != nil && source.Driver == driver:
+		slim.Spec.CSI = &corev1.CSIPersistentVolumeSource{Driver: source.Driver, VolumeHandle: source.VolumeHandle}
+	case source == nil && pv.Annotations[migratedTo] == driver:
+	default:
 		return slim
 	}
 	slim.Annotations = trimAnnotations(pv.Annotations)
 	slim.Finalizers = pv.Finalizers
-	slim.Spec.CSI = &corev1.CSIPersistentVolumeSource{Driver: source.Driver, VolumeHandle: source.VolumeHandle}
 	slim.Spec.PersistentVolumeReclaimPolicy = pv.Spec.PersistentVolumeReclaimPolicy
 	slim.Spec.StorageClassName = pv.Spec.StorageClassName
 	slim.Status.Phase = pv.Status.Phase

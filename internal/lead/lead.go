@@ -72,18 +72,20 @@ func (e *Elector) Check(request *http.Request) error { return e.watchdog.Check(r
 func (e *Elector) Run(ctx context.Context, name string, work func(context.Context) error) error {
 	logger := klog.FromContext(ctx).WithName("leader-election")
 	started := make(chan struct{})
+	lock := &resourcelock.LeaseLock{
+		LeaseMeta:  metav1.ObjectMeta{Namespace: e.config.Namespace, Name: name},
+		Client:     e.config.Client.CoordinationV1(),
+		LockConfig: resourcelock.ResourceLockConfig{Identity: e.config.Identity},
+		Labels:     e.config.Labels,
+	}
 	elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
-		Lock: &resourcelock.LeaseLock{
-			LeaseMeta:  metav1.ObjectMeta{Namespace: e.config.Namespace, Name: name},
-			Client:     e.config.Client.CoordinationV1(),
-			LockConfig: resourcelock.ResourceLockConfig{Identity: e.config.Identity},
-			Labels:     e.config.Labels,
-		},
-		LeaseDuration:   e.config.LeaseDuration,
-		RenewDeadline:   e.config.RenewDeadline,
-		RetryPeriod:     e.config.RetryPeriod,
-		ReleaseOnCancel: true,
-		WatchDog:        e.watchdog,
+		Lock:          lock,
+		LeaseDuration: e.config.LeaseDuration,
+		RenewDeadline: e.config.RenewDeadline,
+		RetryPeriod:   e.config.RetryPeriod,
+		// Released by us, when work has finished. The library would release after a failed renewal, too: then another
+		// replica leads while this one still works, or this one blocks on the release past the lease's end.
+		ReleaseOnCancel: false,
 		Name:            name,
 		Callbacks: leaderelection.LeaderCallbacks{
 			OnStartedLeading: func(context.Context) { close(started) },
@@ -98,6 +100,7 @@ func (e *Elector) Run(ctx context.Context, name string, work func(context.Contex
 	if err != nil {
 		return fmt.Errorf("leader election: %w", err)
 	}
+	e.watchdog.SetLeaderElection(elector)
 	// The election outlives ctx: the Lease is kept while work finishes.
 	electionCtx, stopElection := context.WithCancel(klog.NewContext(context.WithoutCancel(ctx), logger))
 	defer stopElection()
@@ -121,8 +124,34 @@ func (e *Elector) Run(ctx context.Context, name string, work func(context.Contex
 	case err := <-finished:
 		stopElection()
 		<-ended
+		if releaseErr := e.release(ctx, lock); releaseErr != nil {
+			logger.Info("The lease is not released and will expire", "err", releaseErr)
+		}
 		return err
 	case <-ended:
 		return ErrLost
 	}
+}
+
+// releaseTimeout bounds the release: a lease that cannot be released expires.
+const releaseTimeout = 2 * time.Second
+
+// release gives the Lease away, if it still is ours.
+func (e *Elector) release(ctx context.Context, lock resourcelock.Interface) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTimeout)
+	defer cancel()
+	held, _, err := lock.Get(ctx)
+	if err != nil {
+		return err
+	}
+	if held.HolderIdentity != e.config.Identity {
+		return nil
+	}
+	now := metav1.Now()
+	return lock.Update(ctx, resourcelock.LeaderElectionRecord{
+		LeaseDurationSeconds: 1, // the shortest: nobody holds it
+		AcquireTime:          now,
+		RenewTime:            now,
+		LeaderTransitions:    held.LeaderTransitions,
+	})
 }

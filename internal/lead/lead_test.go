@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes/fake"
 	clienttesting "k8s.io/client-go/testing"
+	"k8s.io/client-go/tools/leaderelection"
 )
 
 func TestLeaseNameIsTheEstablishedProvisioners(t *testing.T) {
@@ -117,13 +118,49 @@ func TestALostLeaseEndsEvenWorkThatDoesNot(t *testing.T) {
 	})
 	release := make(chan struct{})
 	defer close(release)
-	err := New(config(client, "a")).Run(t.Context(), "driver", func(context.Context) error {
+	elector := New(config(client, "a"))
+	err := elector.Run(t.Context(), "driver", func(context.Context) error {
 		away.Store(true)
 		<-release
 		return nil
 	})
 	if !errors.Is(err, ErrLost) {
 		t.Errorf("got %v, want ErrLost", err)
+	}
+	away.Store(false)
+	if got := holder(t, client); got != "a" {
+		t.Errorf("a lease that was lost while work goes on was given to %q", got)
+	}
+}
+
+func TestHealthTellsOfALeaderThatDoesNotRenew(t *testing.T) {
+	client := fake.NewClientset()
+	var away atomic.Bool
+	client.PrependReactor("update", "leases", func(clienttesting.Action) (bool, runtime.Object, error) {
+		if away.Load() {
+			<-t.Context().Done() // a renewal that hangs
+		}
+		return false, nil, nil
+	})
+	c := config(client, "a")
+	elector := New(c)
+	elector.watchdog = leaderelection.NewLeaderHealthzAdaptor(0)
+	leads := make(chan struct{})
+	go elector.Run(t.Context(), "driver", func(ctx context.Context) error { //nolint:errcheck // it hangs to the end of the test
+		close(leads)
+		<-ctx.Done()
+		return nil
+	})
+	<-leads
+	if err := elector.Check(nil); err != nil {
+		t.Errorf("a leader that renews: %v", err)
+	}
+	away.Store(true)
+	for deadline := time.Now().Add(10 * time.Second); elector.Check(nil) == nil; {
+		if time.Now().After(deadline) {
+			t.Fatal("the check stays green")
+		}
+		<-time.After(50 * time.Millisecond)
 	}
 }
 

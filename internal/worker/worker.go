@@ -11,9 +11,10 @@ package worker
 import (
 	"context"
 	"fmt"
+	"maps"
 	"runtime/debug"
+	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"k8s.io/client-go/util/workqueue"
@@ -23,9 +24,10 @@ import (
 
 // Result is what became of a key. The zero Result is Done.
 type Result struct {
-	err   error
-	retry bool
-	after time.Duration
+	err        error
+	retry      bool
+	regardless bool
+	after      time.Duration
 }
 
 // Done: nothing more to do until the key is enqueued again. The key's backoff starts anew.
@@ -41,6 +43,9 @@ func Backoff(err error) Result { return Result{retry: true, err: err} }
 func BackoffAtLeast(d time.Duration, err error) Result {
 	return Result{retry: true, after: d, err: err}
 }
+
+// BackoffRegardless is Backoff that not even news ends early, for what news cannot change.
+func BackoffRegardless(err error) Result { return Result{retry: true, regardless: true, err: err} }
 
 // Retries reports whether the result is a failure that is to be tried again.
 func (r Result) Retries() bool { return r.retry }
@@ -62,15 +67,15 @@ type Loop[K comparable] struct {
 	config Config[K]
 	queue  workqueue.TypedDelayingInterface[K]
 
-	working atomic.Int64 // keys being worked
-
 	mu      sync.Mutex
 	waiting map[K]backoff // keys whose last work failed
+	active  map[K]bool    // keys being worked; true: there was news meanwhile
 }
 
 type backoff struct {
-	failures  int
-	notBefore time.Time
+	failures   int
+	notBefore  time.Time
+	regardless bool
 }
 
 // New makes a Loop. Keys may be enqueued before it runs.
@@ -84,6 +89,7 @@ func New[K comparable](config Config[K]) *Loop[K] {
 			Name: config.Name, Clock: config.Clock,
 		}),
 		waiting: map[K]backoff{},
+		active:  map[K]bool{},
 	}
 }
 
@@ -91,16 +97,30 @@ func New[K comparable](config Config[K]) *Loop[K] {
 // unrelated edit is no reason to try again early.
 func (l *Loop[K]) Enqueue(key K) { l.queue.Add(key) }
 
-// Wake says that what the key waits for has changed: it is worked now, and its backoff starts anew.
+// Wake says that what the key waits for may have changed: it is worked now, and its backoff starts anew. If it is being worked, it is
+// worked again at once: that work may not have seen the news.
 func (l *Loop[K]) Wake(key K) {
 	l.mu.Lock()
-	delete(l.waiting, key)
+	if !l.waiting[key].regardless {
+		delete(l.waiting, key)
+	}
+	if _, ok := l.active[key]; ok {
+		l.active[key] = true
+	}
 	l.mu.Unlock()
 	l.queue.Add(key)
 }
 
-// Load is the number of keys that are due or being worked.
-func (l *Loop[K]) Load() int { return l.queue.Len() + int(l.working.Load()) }
+// WakeAll wakes every key that waits for a retry, including those that news does not wake.
+func (l *Loop[K]) WakeAll() {
+	l.mu.Lock()
+	keys := slices.Collect(maps.Keys(l.waiting))
+	clear(l.waiting)
+	l.mu.Unlock()
+	for _, key := range keys {
+		l.queue.Add(key)
+	}
+}
 
 // Run works on keys until ctx ends, then lets work that is under way finish within the grace period, and returns when the last
 // goroutine is gone. Keys that are still queued are dropped: whoever leads next finds them again.
@@ -141,7 +161,7 @@ func (l *Loop[K]) next(ctx, workCtx context.Context) bool {
 	if ctx.Err() != nil {
 		return true
 	}
-	if wait := l.mustWait(key); wait > 0 {
+	if wait := l.begin(key); wait > 0 {
 		l.queue.AddAfter(key, wait)
 		return true
 	}
@@ -149,20 +169,22 @@ func (l *Loop[K]) next(ctx, workCtx context.Context) bool {
 	return true
 }
 
-func (l *Loop[K]) mustWait(key K) time.Duration {
+// begin marks the key as being worked, or returns how long it has to wait.
+func (l *Loop[K]) begin(key K) time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if b, ok := l.waiting[key]; ok {
-		return b.notBefore.Sub(l.config.Clock.Now())
+		if wait := b.notBefore.Sub(l.config.Clock.Now()); wait > 0 {
+			return wait
+		}
 	}
+	l.active[key] = false
 	return 0
 }
 
 // work calls Work. A panic is a defect, but one object's: it is logged with its stack and retried like any failure, and all other
 // keys go on.
 func (l *Loop[K]) work(ctx context.Context, key K) (result Result) {
-	l.working.Add(1)
-	defer l.working.Add(-1)
 	defer func() {
 		if r := recover(); r != nil {
 			result = Backoff(fmt.Errorf("defect: panic: %v\n%s", r, debug.Stack()))
@@ -173,36 +195,38 @@ func (l *Loop[K]) work(ctx context.Context, key K) (result Result) {
 
 // settle does what the result asks for.
 func (l *Loop[K]) settle(ctx context.Context, key K, result Result) {
-	if !result.retry {
-		l.mu.Lock()
-		delete(l.waiting, key)
-		l.mu.Unlock()
-		if result.after > 0 {
-			l.queue.AddAfter(key, result.after)
-		}
-		return
+	delay, failures := l.conclude(key, result)
+	if delay > 0 {
+		l.queue.AddAfter(key, delay)
 	}
-	delay, failures := l.backOff(key, result.after)
-	l.queue.AddAfter(key, delay)
 	if result.err != nil {
 		klog.FromContext(ctx).Info("Will try again", "queue", l.config.Name, "key", key, "failures", failures,
 			"after", delay.Round(time.Millisecond), "err", result.err)
 	}
 }
 
-// backOff counts a failure and returns how long to wait: start, twice that, four times that, ..., at most max.
-func (l *Loop[K]) backOff(key K, atLeast time.Duration) (time.Duration, int) {
+// conclude counts a failure, or forgets earlier ones, and returns how long to wait: start, twice that, four times that, ..., at most
+// max. If there was news while the key was worked, it is queued already and does not wait.
+func (l *Loop[K]) conclude(key K, result Result) (delay time.Duration, failures int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	failures := l.waiting[key].failures + 1
-	delay := l.config.BackoffMax
+	news := l.active[key]
+	delete(l.active, key)
+	if !result.retry || news && !result.regardless {
+		delete(l.waiting, key)
+		if result.retry {
+			return 0, 1
+		}
+		return result.after, 0
+	}
+	failures = l.waiting[key].failures + 1
+	delay = l.config.BackoffMax
 	if doublings := failures - 1; doublings < 32 {
-		delay = min(delay, l.config.BackoffStart<<doublings)
-		if delay <= 0 { // the shift overflowed
-			delay = l.config.BackoffMax
+		if d := l.config.BackoffStart << doublings; d > 0 { // else the shift overflowed
+			delay = min(delay, d)
 		}
 	}
-	delay = max(delay, atLeast)
-	l.waiting[key] = backoff{failures: failures, notBefore: l.config.Clock.Now().Add(delay)}
+	delay = max(delay, result.after)
+	l.waiting[key] = backoff{failures: failures, notBefore: l.config.Clock.Now().Add(delay), regardless: result.regardless}
 	return delay, failures
 }

@@ -136,11 +136,7 @@ func TestSuccessForgetsFailures(t *testing.T) {
 func TestAKeyIsWorkedOnceAtATimeAndWaitsOnce(t *testing.T) {
 	var mu sync.Mutex
 	working, calls := 0, 0
-	run(t, config(func(_ context.Context, key string) Result {
-		if key == "b" {
-			time.Sleep(time.Second)
-			return Done()
-		}
+	run(t, config(func(context.Context, string) Result {
 		mu.Lock()
 		working++
 		calls++
@@ -157,22 +153,58 @@ func TestAKeyIsWorkedOnceAtATimeAndWaitsOnce(t *testing.T) {
 		for range 10 {
 			loop.Enqueue("a")
 		}
-		loop.Enqueue("b")
 		time.Sleep(500 * time.Millisecond)
-		if got := loop.Load(); got != 2 {
-			t.Errorf("the load is %d, want 2", got)
-		}
 		for range 10 {
 			loop.Enqueue("a") // while it is being worked: once more afterwards
 		}
 		time.Sleep(5 * time.Second)
-		if got := loop.Load(); got != 0 {
-			t.Errorf("the load is %d, want none", got)
-		}
 		mu.Lock()
 		defer mu.Unlock()
 		if calls != 2 {
 			t.Errorf("worked %d times, want 2", calls)
+		}
+	})
+}
+
+func TestNewsWhileAKeyIsWorkedIsNotLost(t *testing.T) {
+	var d *diary
+	run(t, config(func(_ context.Context, key string) Result {
+		d.note(key)
+		time.Sleep(time.Second)
+		return BackoffAtLeast(time.Minute, errors.New("no"))
+	}), func(loop *Loop[string]) {
+		d = newDiary()
+		loop.Enqueue("a")
+		time.Sleep(500 * time.Millisecond)
+		loop.Wake("a")
+		time.Sleep(30 * time.Second)
+		if diff := cmp.Diff([]string{"0s a", "1s a"}, d.read()); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
+func TestWhatNewsCannotChangeWaitsRegardless(t *testing.T) {
+	var d *diary
+	run(t, config(func(_ context.Context, key string) Result {
+		d.note(key)
+		time.Sleep(100 * time.Millisecond)
+		return BackoffRegardless(errors.New("unknown"))
+	}), func(loop *Loop[string]) {
+		d = newDiary()
+		loop.Enqueue("a")
+		time.Sleep(50 * time.Millisecond)
+		loop.Wake("a") // while it is worked
+		time.Sleep(500 * time.Millisecond)
+		loop.Wake("a") // while it waits
+		time.Sleep(time.Second)
+		if diff := cmp.Diff([]string{"0s a", "1.1s a"}, d.read()); diff != "" {
+			t.Error(diff)
+		}
+		loop.WakeAll()
+		time.Sleep(10 * time.Millisecond)
+		if diff := cmp.Diff([]string{"0s a", "1.1s a", "1.55s a"}, d.read()); diff != "" {
+			t.Error(diff)
 		}
 	})
 }

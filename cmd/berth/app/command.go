@@ -50,7 +50,7 @@ func NewCommand(version string) *cobra.Command {
 		Short: "Provision the volumes of a CSI driver",
 		Long: `Berth creates the volumes that PersistentVolumeClaims of one CSI driver ask for, and deletes them when they are
 released. It runs beside the driver and talks to it over a unix socket. It takes the place of the csi-provisioner
-sidecar and understands its flags.`,
+sidecar; the flags they share have the same names.`,
 		Example: `  berth --csi-address /run/csi/socket --leader-election
   berth --csi-address /tmp/csi.sock --kubeconfig ~/.kube/config -v 4`,
 		Args: func(_ *cobra.Command, args []string) error {

@@ -31,7 +31,7 @@ func newProvisioningOptions() ProvisioningOptions {
 		Workers:           100,
 		BackoffStart:      time.Second,
 		BackoffMax:        5 * time.Minute,
-		Grace:             25 * time.Second,
+		Grace:             20 * time.Second,
 		NamePrefix:        "pvc",
 		NameUUIDLength:    -1,
 		ImmediateTopology: true,

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apiserver/pkg/server/healthz"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/tools/cache"
@@ -42,7 +44,7 @@ type process struct {
 // when nothing of it is left running, except after a lost lease.
 func Run(ctx context.Context, config *Config) error {
 	klog.FromContext(ctx).Info("Starting", "version", config.Version, "driver", config.DriverAddress)
-	p := &process{config: config, calls: metrics.NewCSIMetricsManagerForSidecar(""), registry: prometheus.NewRegistry()}
+	p := &process{config: config, calls: metrics.NewCSIMetricsManagerWithOptions("", metrics.WithProcessStartTime(false)), registry: prometheus.NewRegistry()}
 	if config.Election != nil {
 		p.elector = lead.New(*config.Election)
 	}
@@ -122,6 +124,10 @@ func (p *process) run(ctx context.Context) error {
 		return err
 	}
 	p.ready.Store(true)
+	var watching sync.WaitGroup
+	watching.Go(func() { csi.WatchConnection(informersCtx, conn, controller.DriverIsBack) })
+	defer watching.Wait()
+	defer stopInformers()
 	if p.elector == nil {
 		return controller.Run(ctx)
 	}
@@ -154,8 +160,8 @@ func (p *process) awaitAPIServer(ctx context.Context) error {
 	said := ""
 	for {
 		err := p.config.Client.Discovery().RESTClient().Get().AbsPath("/version").Do(ctx).Error()
-		if err == nil {
-			return nil
+		if err == nil || apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err) {
+			return nil // it answers; what we may do is for the caches to find out
 		}
 		if ctx.Err() == nil && err.Error() != said {
 			said = err.Error()

@@ -1,0 +1,235 @@
+package provisioner
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	csipb "github.com/container-storage-interface/spec/lib/go/csi"
+	corev1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes/fake"
+	clienttesting "k8s.io/client-go/testing"
+)
+
+// countingDriver answers as told and counts.
+type countingDriver struct {
+	creates, deletes atomic.Int32
+}
+
+func (d *countingDriver) CreateVolume(context.Context, *csipb.CreateVolumeRequest) (*csipb.Volume, error) {
+	d.creates.Add(1)
+	return &csipb.Volume{VolumeId: "handle-1", CapacityBytes: 1 << 30}, nil
+}
+
+func (d *countingDriver) DeleteVolume(context.Context, *csipb.DeleteVolumeRequest) error {
+	d.deletes.Add(1)
+	return nil
+}
+
+// stored is the object of the default attempt as the API server has it.
+func stored(changes ...func(*corev1.PersistentVolume)) *corev1.PersistentVolume {
+	attempt := makeAttempt(created)
+	pv := newVolume(testSettings(), attempt, attempt.Volume)
+	for _, change := range changes {
+		change(pv)
+	}
+	return pv
+}
+
+func TestAVolumeThatIsStoredIsNeverCleanedUp(t *testing.T) {
+	tests := map[string]struct {
+		stored  *corev1.PersistentVolume
+		deletes int32
+		open    bool
+	}{
+		"not stored":                 {nil, 1, false},
+		"stored for this claim":      {stored(), 0, false},
+		"stored for another claim":   {stored(func(pv *corev1.PersistentVolume) { pv.Spec.ClaimRef.UID = "another" }), 0, false},
+		"the name is another volume": {stored(func(pv *corev1.PersistentVolume) { pv.Spec.CSI.VolumeHandle = "other" }), 1, false},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			client, driver := fake.NewClientset(), &countingDriver{}
+			if tt.stored != nil {
+				if err := client.Tracker().Add(tt.stored); err != nil {
+					t.Fatal(err)
+				}
+			}
+			c := makeController(t, client)
+			c.driver = driver
+			attempt := makeAttempt(created)
+			c.attempts.put(testUID, attempt)
+			c.cleanUp(t.Context(), keyOf(makeClaim()), attempt, "the claim was deleted")
+			if got := driver.deletes.Load(); got != tt.deletes {
+				t.Errorf("DeleteVolume was called %d times, want %d", got, tt.deletes)
+			}
+			if c.attempts.get(testUID) != nil {
+				t.Error("the attempt is still open")
+			}
+		})
+	}
+}
+
+func TestCleanUpWaitsUntilItKnows(t *testing.T) {
+	client, driver := fake.NewClientset(), &countingDriver{}
+	client.PrependReactor("get", "persistentvolumes", func(clienttesting.Action) (bool, runtime.Object, error) {
+		return true, nil, errors.New("connection refused")
+	})
+	c := makeController(t, client)
+	c.driver = driver
+	attempt := makeAttempt(created)
+	c.attempts.put(testUID, attempt)
+	if !c.cleanUp(t.Context(), keyOf(makeClaim()), attempt, "w").Retries() || driver.deletes.Load() != 0 || c.attempts.get(testUID) == nil {
+		t.Error("a volume was given up on without knowing whether it is stored")
+	}
+}
+
+func TestWritingTheObject(t *testing.T) {
+	tests := map[string]struct {
+		stored  *corev1.PersistentVolume
+		err     error
+		retries bool
+		maybe   bool // the write may have been done
+	}{
+		"it is new":                           {nil, nil, false, false},
+		"an earlier write was done after all": {stored(), nil, false, false},
+		"the name is taken":                   {stored(func(pv *corev1.PersistentVolume) { pv.Spec.ClaimRef.UID = "another" }), nil, true, false},
+		"no answer":                           {nil, errors.New("connection reset"), true, true},
+		"a timeout of the server's":           {nil, apierrors.NewTimeoutError("etcd", 1), true, true},
+		"refused":                             {nil, apierrors.NewForbidden(corev1.Resource("persistentvolumes"), "x", errors.New("no")), true, false},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			client := fake.NewClientset()
+			if tt.stored != nil {
+				if err := client.Tracker().Add(tt.stored); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if tt.err != nil {
+				client.PrependReactor("create", "persistentvolumes", func(clienttesting.Action) (bool, runtime.Object, error) { return true, nil, tt.err })
+			}
+			c := makeController(t, client)
+			attempt := makeAttempt(created)
+			c.attempts.put(testUID, attempt)
+			result := c.store(t.Context(), keyOf(makeClaim()), attempt)
+			if result.Retries() != tt.retries || attempt.maybeWritten != tt.maybe {
+				t.Errorf("retries %v, maybe written %v; want %v, %v", result.Retries(), attempt.maybeWritten, tt.retries, tt.maybe)
+			}
+			if open := c.attempts.get(testUID) != nil; open != tt.retries {
+				t.Errorf("attempt open: %v", open)
+			}
+		})
+	}
+}
+
+func TestWhatWasWrittenIsBelievedForAMinute(t *testing.T) {
+	now := time.Unix(0, 0)
+	w := &written{names: map[string]writtenVolume{}, now: func() time.Time { return now }}
+	w.add("pv", "claim")
+	if !w.is("pv", "claim") || w.is("pv", "other") || w.is("other", "claim") {
+		t.Error("the write is not remembered for its claim")
+	}
+	now = now.Add(cacheLag + time.Second)
+	if w.is("pv", "claim") || len(w.names) > 0 {
+		t.Error("a volume that the cache never showed is remembered for ever")
+	}
+}
+
+func TestDeletionsAreForgottenWhenTheObjectIsGone(t *testing.T) {
+	pv := makeVolume()
+	client := fake.NewClientset(pv)
+	c := makeController(t, client)
+	c.driver = &countingDriver{}
+	// The cache is empty: the DELETED event came before our own bookkeeping.
+	if c.deleteVolume(t.Context(), pv, "handle-1").Retries() {
+		t.Fatal("it failed")
+	}
+	if got := len(c.deletion.byUID); got != 0 {
+		t.Errorf("%d entries are left", got)
+	}
+}
+
+func TestAFreshTermAsksBeforeItDeletes(t *testing.T) {
+	driver := &countingDriver{}
+	c := makeController(t, fake.NewClientset()) // the leader before deleted it all
+	c.driver, c.began = driver, time.Now()
+	if c.deleteVolume(t.Context(), makeVolume(), "handle-1").Retries() || driver.deletes.Load() != 0 {
+		t.Errorf("DeleteVolume was called %d times for a volume that is gone", driver.deletes.Load())
+	}
+}
+
+func TestANodeIsGoneWhenTheAPIServerSaysSo(t *testing.T) {
+	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n1"}}
+	csiNode := &storagev1.CSINode{ObjectMeta: metav1.ObjectMeta{Name: "n1"}}
+	claim := makeClaim(onNode("n1"))
+	for name, tt := range map[string]struct {
+		objects []runtime.Object
+		retries bool
+	}{
+		"both are gone":                 {[]runtime.Object{claim}, false},
+		"the CSINode is gone":           {[]runtime.Object{claim, node}, false},
+		"the cache has not seen it yet": {[]runtime.Object{claim, node, csiNode}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			client := fake.NewClientset(tt.objects...)
+			c := makeController(t, client)
+			result := c.giveBackGone(t.Context(), makeInput(claimIs(onNode("n1"))), "gone")
+			live, err := client.CoreV1().PersistentVolumeClaims("ns").Get(t.Context(), "data", metav1.GetOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if result.Retries() != tt.retries || (selectedNode(live) != "") != tt.retries {
+				t.Errorf("retries %v, selected node %q; want retries %v", result.Retries(), selectedNode(live), tt.retries)
+			}
+		})
+	}
+}
+
+func TestOnlyChangesThatMatterMakeAnotherClass(t *testing.T) {
+	for name, tt := range map[string]struct {
+		change func(*storagev1.StorageClass)
+		same   bool
+	}{
+		"a label":          {func(c *storagev1.StorageClass) { c.Labels = map[string]string{"a": "b"}; c.ResourceVersion = "9" }, true},
+		"made anew":        {func(c *storagev1.StorageClass) { c.UID = "new" }, false},
+		"parameters":       {parameters("a", "b"), false},
+		"binding mode":     {waitForFirstConsumer, false},
+		"reclaim policy":   {retain, false},
+		"mount options":    {func(c *storagev1.StorageClass) { c.MountOptions = []string{"ro"} }, false},
+		"allowed topology": {func(c *storagev1.StorageClass) { c.AllowedTopologies = []corev1.TopologySelectorTerm{{}} }, false},
+		"another's":        {func(c *storagev1.StorageClass) { c.Provisioner = "other" }, false},
+	} {
+		if got := sameClass(makeClass(), makeClass(tt.change)); got != tt.same {
+			t.Errorf("%s: same %v, want %v", name, got, tt.same)
+		}
+	}
+}
+
+func TestPlacelessClaimsAreWokenOnce(t *testing.T) {
+	var mu sync.Mutex
+	var woken []ClaimKey
+	p := newPlaceless(func(key ClaimKey) {
+		mu.Lock()
+		defer mu.Unlock()
+		woken = append(woken, key)
+	})
+	p.changed() // nobody waits
+	p.set(ClaimKey{Name: "a"}, true)
+	p.set(ClaimKey{Name: "b"}, true)
+	p.set(ClaimKey{Name: "b"}, false)
+	for range 100 {
+		p.changed()
+	}
+	p.wakeAll()
+	if len(woken) != 1 || woken[0].Name != "a" || len(p.keys) != 0 {
+		t.Errorf("woken: %v", woken)
+	}
+}
