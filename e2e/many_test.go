@@ -132,31 +132,46 @@ func wantWrites(s *story) {
 	check(s.t, err)
 }
 
-// wantOneEventEach checks that every claim has been told once, and once only, that it has its volume.
+// wantOneEventEach checks that every claim has been told once, and once only, that it has its volume, and nothing else.
 func wantOneEventEach(s *story) {
 	s.t.Helper()
-	list, err := s.Client().CoreV1().Events(s.namespace).List(s.t.Context(), metav1.ListOptions{})
-	must(s.t, err)
+	for reason, times := range wantToldOnce(s) {
+		s.t.Errorf("the claims have %d events by another reason: %s", times, reason)
+	}
+}
+
+// wantToldOnce checks that every claim has been told once, and once only, that it has its volume. It returns how many events of
+// Berth's there are by other reasons.
+func wantToldOnce(s *story) (others map[string]int) {
+	s.t.Helper()
 	told := map[string]int32{}
-	others := map[string]int{}
-	for _, event := range list.Items {
-		switch event.Reason {
-		case "ProvisioningSucceeded":
-			told[event.InvolvedObject.Name] += max(1, event.Count)
-		case "ExternalProvisioning": // the binder's
-		default:
-			others[event.Reason]++
+	// Events are sent in the background.
+	err := harness.Eventually(s.t.Context(), "every claim is told that it has its volume", func(ctx context.Context) error {
+		list, err := s.Client().CoreV1().Events(s.namespace).List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return err
 		}
-	}
-	if len(others) != 0 {
-		s.t.Errorf("the claims have events by other reasons: %v", others)
-	}
-	if len(told) != many {
-		s.t.Errorf("%d claims were told that they have their volume, want %d", len(told), many)
-	}
+		clear(told)
+		others = map[string]int{}
+		for _, event := range list.Items {
+			switch event.Reason {
+			case "ProvisioningSucceeded":
+				told[event.InvolvedObject.Name] += max(1, event.Count)
+			case "ExternalProvisioning": // the binder's
+			default:
+				others[event.Reason]++
+			}
+		}
+		if len(told) != many {
+			return fmt.Errorf("%d claims were told, want %d", len(told), many)
+		}
+		return nil
+	})
+	check(s.t, err)
 	for claim, times := range told {
 		if times != 1 {
 			s.t.Errorf("claim %s was told %d times that it has its volume", claim, times)
 		}
 	}
+	return others
 }

@@ -28,6 +28,7 @@ func TestAPIServerRestartLosesNoVolume(t *testing.T) {
 	must(t, s.ControlPlane.Start(t.Context(), harness.APIServer))
 	wantAccounted(s, claims)
 	wantStillRunning(s, berth)
+	wantToldOnce(s) // also those whose event was on its way
 }
 
 func TestDriverRestartLosesNoVolume(t *testing.T) {
