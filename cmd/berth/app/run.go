@@ -44,7 +44,7 @@ type process struct {
 // when nothing of it is left running, except after a lost lease.
 func Run(ctx context.Context, config *Config) error {
 	klog.FromContext(ctx).Info("Starting", "version", config.Version, "driver", config.DriverAddress)
-	p := &process{config: config, calls: metrics.NewCSIMetricsManagerWithOptions("", metrics.WithProcessStartTime(false)), registry: prometheus.NewRegistry()}
+	p := &process{config: config, calls: driverMetrics(), registry: prometheus.NewRegistry()}
 	if config.Election != nil {
 		p.elector = lead.New(*config.Election)
 	}
@@ -64,6 +64,12 @@ func Run(ctx context.Context, config *Config) error {
 		return p.run(runCtx)
 	})
 	return group.Wait()
+}
+
+// driverMetrics are csi_sidecar_operations_seconds. The process's start time comes from Kubernetes' own registry; two of them would be
+// an error at each scrape.
+func driverMetrics() metrics.CSIMetricsManager {
+	return metrics.NewCSIMetricsManagerWithOptions("", metrics.WithProcessStartTime(false))
 }
 
 func (p *process) diagnostics() diagnostics.Config {
