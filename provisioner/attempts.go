@@ -9,13 +9,17 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// attempts are the open attempts of this process, one a claim. An attempt is written only by the worker that holds its claim's key.
+// attempts are the open attempts of this process: one a claim, and one a volume name. An attempt is written only by the worker that
+// holds its claim's key.
 type attempts struct {
-	mu   sync.Mutex
-	open map[types.UID]*Attempt
+	mu     sync.Mutex
+	open   map[types.UID]*Attempt
+	byName map[string]types.UID // volume name -> claim
 }
 
-func newAttempts() *attempts { return &attempts{open: map[types.UID]*Attempt{}} }
+func newAttempts() *attempts {
+	return &attempts{open: map[types.UID]*Attempt{}, byName: map[string]types.UID{}}
+}
 
 func (a *attempts) get(claim types.UID) *Attempt {
 	a.mu.Lock()
@@ -23,16 +27,27 @@ func (a *attempts) get(claim types.UID) *Attempt {
 	return a.open[claim]
 }
 
-func (a *attempts) put(claim types.UID, attempt *Attempt) {
+// put opens an attempt, or goes on with it. It reports false, and does nothing, if another claim has one open for a volume of the same
+// name, as a short --volume-name-uuid-length makes possible: a driver creates by name, so both would be given the same volume.
+func (a *attempts) put(claim types.UID, attempt *Attempt) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	name := attempt.Request.GetName()
+	if holder, ok := a.byName[name]; ok && holder != claim {
+		return false
+	}
+	a.byName[name] = claim
 	a.open[claim] = attempt
+	return true
 }
 
 func (a *attempts) drop(claim types.UID) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	delete(a.open, claim)
+	if attempt := a.open[claim]; attempt != nil {
+		delete(a.byName, attempt.Request.GetName())
+		delete(a.open, claim)
+	}
 }
 
 // count is the number of open attempts.

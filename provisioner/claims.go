@@ -24,12 +24,14 @@ func (c *Controller) workClaim(ctx context.Context, key ClaimKey) worker.Result 
 	if err != nil {
 		return worker.Backoff(err)
 	}
-	switch action := Decide(in).(type) {
+	decided := Decide(in)
+	refused, _ := decided.(Refuse)
+	c.placeless.set(key, refused.Place)
+	switch action := decided.(type) {
 	case Leave:
 		klog.FromContext(ctx).V(4).Info("Claim left alone", "claim", key, "why", action.Why)
 		return worker.Done()
 	case Refuse:
-		c.placeless.set(key, action.Place)
 		c.failed(claimReference(in.Claim), volumehelpers.GetPersistentVolumeClaimClass(in.Claim), action.Message)
 		return worker.Backoff(errors.New(action.Message))
 	case GiveBack:
@@ -98,10 +100,14 @@ func (c *Controller) gatherPlace(node string) Place {
 
 // create sends the attempt's request and acts on what follows.
 func (c *Controller) create(ctx context.Context, key ClaimKey, attempt *Attempt) worker.Result {
+	if !c.attempts.put(key.UID, attempt) {
+		message := fmt.Sprintf("volume %q is being created for another claim; give --volume-name-uuid-length more digits", attempt.Request.GetName())
+		c.failed(attempt.Claim, attempt.Class, message)
+		return worker.Backoff(errors.New(message))
+	}
 	if attempt.began.IsZero() {
 		attempt.began = time.Now()
 	}
-	c.attempts.put(key.UID, attempt)
 	notice := time.AfterFunc(slowCall, func() {
 		c.event(attempt.Claim, corev1.EventTypeNormal, ReasonProvisioning,
 			fmt.Sprintf("driver %s is creating volume %s; that is taking longer than %s", c.settings.Driver.Name, attempt.Request.GetName(), slowCall))

@@ -130,6 +130,39 @@ func TestWritingTheObject(t *testing.T) {
 	}
 }
 
+func TestTwoClaimsNeverCreateTheSameVolume(t *testing.T) {
+	c := makeController(t, fake.NewClientset())
+	driver := &countingDriver{}
+	c.driver = driver
+	first, second := makeAttempt(), makeAttempt() // the same name, as a short UID length makes it
+	c.attempts.put("first", first)
+	other := ClaimKey{Namespace: "ns", Name: "other", UID: "second"}
+	if !c.create(t.Context(), other, second).Retries() || driver.creates.Load() != 0 || c.attempts.get("second") != nil {
+		t.Errorf("the driver was asked %d times for the second claim", driver.creates.Load())
+	}
+	if !c.attempts.put("first", first) {
+		t.Error("the first cannot go on")
+	}
+	c.attempts.drop("second") // which has none
+	if c.attempts.put("second", second) {
+		t.Error("the name was given away while the first has it")
+	}
+	c.attempts.drop("first")
+	if !c.attempts.put("second", second) {
+		t.Error("the name is not free again")
+	}
+}
+
+func TestAClaimThatIsGoneWaitsForNoPlace(t *testing.T) {
+	c := makeController(t, fake.NewClientset())
+	key := keyOf(makeClaim())
+	c.placeless.set(key, true)
+	c.workClaim(t.Context(), key) // the cache is empty
+	if len(c.placeless.keys) != 0 {
+		t.Error("it is still waited for")
+	}
+}
+
 func TestWhatWasWrittenIsBelievedForAMinute(t *testing.T) {
 	now := time.Unix(0, 0)
 	w := &written{names: map[string]writtenVolume{}, now: func() time.Time { return now }}
