@@ -110,7 +110,7 @@ cover: ## test the packages that ship and write coverage.html
 	@go tool cover -func=coverage.out | tail -n 1
 
 .PHONY: bench
-bench: build e2e-bins ## measure (BENCH_ARGS='...' is passed on, BENCH_JSON=FILE keeps the numbers)
+bench: build e2e-bins peer ## measure (BENCH_ARGS='...' is passed on, BENCH_JSON=FILE keeps the numbers)
 	@hack/go-build bench -o=bin/bench ./e2e/bench
 	@bin/bench $(if $(BENCH_JSON),--json '$(BENCH_JSON)') $(BENCH_ARGS)
 

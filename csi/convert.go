@@ -30,3 +30,36 @@ func Segments(accessible []*csipb.Topology) []topology.Segment {
 	}
 	return segments
 }
+
+// ContentSource is what a volume is to be made from: the handle of a snapshot, or that of a volume. Without either it is nil: an
+// empty volume.
+func ContentSource(snapshotHandle, volumeHandle string) *csipb.VolumeContentSource {
+	switch {
+	case snapshotHandle != "":
+		return &csipb.VolumeContentSource{Type: &csipb.VolumeContentSource_Snapshot{
+			Snapshot: &csipb.VolumeContentSource_SnapshotSource{SnapshotId: snapshotHandle},
+		}}
+	case volumeHandle != "":
+		return &csipb.VolumeContentSource{Type: &csipb.VolumeContentSource_Volume{
+			Volume: &csipb.VolumeContentSource_VolumeSource{VolumeId: volumeHandle},
+		}}
+	}
+	return nil
+}
+
+// WithSecrets is the request with the given secrets. The request itself, which is kept and repeated, never holds any.
+func WithSecrets(request *csipb.CreateVolumeRequest, secrets map[string]string) *csipb.CreateVolumeRequest {
+	if len(secrets) == 0 {
+		return request
+	}
+	return &csipb.CreateVolumeRequest{
+		Name:                      request.GetName(),
+		CapacityRange:             request.GetCapacityRange(),
+		VolumeCapabilities:        request.GetVolumeCapabilities(),
+		Parameters:                request.GetParameters(),
+		Secrets:                   secrets,
+		VolumeContentSource:       request.GetVolumeContentSource(),
+		AccessibilityRequirements: request.GetAccessibilityRequirements(),
+		MutableParameters:         request.GetMutableParameters(),
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	csipb "github.com/container-storage-interface/spec/lib/go/csi"
+	"github.com/kubernetes-csi/csi-lib-utils/connection"
 	"github.com/kubernetes-csi/csi-lib-utils/rpc"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -23,6 +24,12 @@ type Driver struct {
 	SingleNodeMultiWriter bool
 	// PublishUnpublish: volumes are attached to nodes by a controller (PUBLISH_UNPUBLISH_VOLUME).
 	PublishUnpublish bool
+	// Snapshots: volumes can be made from snapshots (CREATE_DELETE_SNAPSHOT).
+	Snapshots bool
+	// Clones: volumes can be made from volumes (CLONE_VOLUME).
+	Clones bool
+	// Modify: volumes can be made with mutable parameters (MODIFY_VOLUME).
+	Modify bool
 }
 
 // probeInterval is the pause between two questions to a driver that is not ready, as the established sidecars have it.
@@ -126,6 +133,9 @@ func judge(name string, plugin rpc.PluginCapabilitySet, controller rpc.Controlle
 		Topology:              plugin[csipb.PluginCapability_Service_VOLUME_ACCESSIBILITY_CONSTRAINTS],
 		SingleNodeMultiWriter: controller[csipb.ControllerServiceCapability_RPC_SINGLE_NODE_MULTI_WRITER],
 		PublishUnpublish:      controller[csipb.ControllerServiceCapability_RPC_PUBLISH_UNPUBLISH_VOLUME],
+		Snapshots:             controller[csipb.ControllerServiceCapability_RPC_CREATE_DELETE_SNAPSHOT],
+		Clones:                controller[csipb.ControllerServiceCapability_RPC_CLONE_VOLUME],
+		Modify:                controller[csipb.ControllerServiceCapability_RPC_MODIFY_VOLUME],
 	}, nil
 }
 
@@ -175,4 +185,13 @@ func grpcCode(err error) (codes.Code, string, bool) {
 		return codes.Unknown, err.Error(), false
 	}
 	return carrier.GRPCStatus().Code(), carrier.GRPCStatus().Message(), true
+}
+
+// Migrated marks the calls made with a context as being for an in-tree volume that the driver has taken over, or for one of its own, for
+// the label "migrated" of csi_sidecar_operations_seconds. Only drivers that took over from an in-tree one have that label.
+func Migrated(ctx context.Context, migrated bool) context.Context {
+	if !migrated {
+		return ctx
+	}
+	return context.WithValue(ctx, connection.AdditionalInfoKey, connection.AdditionalInfo{Migrated: "true"})
 }

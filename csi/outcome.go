@@ -63,9 +63,10 @@ type Outcome struct {
 //	Unavailable                 the connection broke, before or after the work
 //	Aborted                     another operation for the same volume is pending, so the outcome is that one's
 //
-// For CreateVolume, InvalidArgument is the specification's code for a request that is wrong in itself, and
-// ResourceExhausted its code for "unable to provision in accessible_topology". Every other code is an answer after which no
-// volume exists. For DeleteVolume every error only means "not deleted yet".
+// For CreateVolume the specification ("CreateVolume Errors") has three codes for a request that cannot succeed as it is:
+// InvalidArgument (wrong in itself, or an unsupported combination), NotFound (the source does not exist) and OutOfRange (the
+// capacity is not supported). ResourceExhausted is its code for "unable to provision in accessible_topology". Every other code
+// is an answer after which no volume exists. For DeleteVolume every error only means "not deleted yet".
 func Classify(operation Operation, err error) Outcome {
 	if err == nil {
 		return Outcome{Class: Done, Code: codes.OK}
@@ -81,7 +82,7 @@ func Classify(operation Operation, err error) Outcome {
 		outcome.Class = Unknown // an error that says OK: the answer could not be read
 	case codes.Canceled, codes.DeadlineExceeded, codes.Unavailable, codes.Aborted:
 		outcome.Class = Unknown
-	case codes.InvalidArgument:
+	case codes.InvalidArgument, codes.NotFound, codes.OutOfRange:
 		if operation == CreateVolume {
 			outcome.Class = Infeasible
 		}

@@ -15,10 +15,31 @@ type attempts struct {
 	mu     sync.Mutex
 	open   map[types.UID]*Attempt
 	byName map[string]types.UID // volume name -> claim
+	rounds map[types.UID]int    // claim -> how often the driver had no room where it was offered
 }
 
 func newAttempts() *attempts {
-	return &attempts{open: map[types.UID]*Attempt{}, byName: map[string]types.UID{}}
+	return &attempts{open: map[types.UID]*Attempt{}, byName: map[string]types.UID{}, rounds: map[types.UID]int{}}
+}
+
+// round is how often the driver had no room for a claim in the segments that it was offered.
+func (a *attempts) round(claim types.UID) int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.rounds[claim]
+}
+
+func (a *attempts) nextRound(claim types.UID) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.rounds[claim]++
+}
+
+// settled forgets what was remembered from one attempt of a claim to the next: it has its volume, or is gone.
+func (a *attempts) settled(claim types.UID) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.rounds, claim)
 }
 
 func (a *attempts) get(claim types.UID) *Attempt {
@@ -141,6 +162,29 @@ func (p *placeless) wakeAll() {
 	for _, key := range keys {
 		p.wake(key)
 	}
+}
+
+// announcements are the claims that were told once what is told once.
+type announcements struct {
+	mu   sync.Mutex
+	made map[types.UID]bool
+}
+
+// first reports whether the claim has not been told yet, and notes that it is.
+func (a *announcements) first(claim types.UID) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.made[claim] {
+		return false
+	}
+	a.made[claim] = true
+	return true
+}
+
+func (a *announcements) forget(claim types.UID) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.made, claim)
 }
 
 // Progress is how far the deletion of a volume has come in this process. Caches lag behind what we did ourselves, and a driver must not be

@@ -126,14 +126,29 @@ func makeInput(changes ...func(*Input)) Input {
 
 // makeAttempt is the open attempt of the default claim.
 func makeAttempt(changes ...func(*Attempt)) *Attempt {
-	attempt, err := seal(testSettings(), makeClaim(), makeClass(), "", nil)
-	if err != nil {
-		panic(err)
-	}
+	attempt := sealed(Input{Settings: testSettings(), Claim: makeClaim(), Class: makeClass()}, nil)
 	for _, change := range changes {
 		change(attempt)
 	}
 	return attempt
+}
+
+// sealed is the attempt that an input makes.
+func sealed(in Input, need *topology.Requirement) *Attempt {
+	attempt, err := seal(in, need)
+	if err != nil {
+		panic(err)
+	}
+	return attempt
+}
+
+// completed is the object of a volume as the driver answered it.
+func completed(s Settings, attempt *Attempt, answer *csipb.Volume) *corev1.PersistentVolume {
+	pv, err := newVolume(s, attempt, answer)
+	if err != nil {
+		panic(err)
+	}
+	return pv
 }
 
 func created(a *Attempt) {

@@ -14,16 +14,26 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/berth-csi/berth/csi"
+	"github.com/berth-csi/berth/datasource"
 	"github.com/berth-csi/berth/internal/worker"
 )
 
 // workClaim takes one claim one step on: gather, decide, act. After a step whose result decides anew (a volume was created) it gathers
 // again, because a call to a driver takes long enough for anything to have happened meanwhile.
 func (c *Controller) workClaim(ctx context.Context, key ClaimKey) worker.Result {
-	in, err := c.gatherClaim(key)
+	in, err := c.gatherClaim(ctx, key)
 	if err != nil {
 		return worker.Backoff(err)
 	}
+	result := c.act(ctx, key, in)
+	if c.attempts.get(key.UID) == nil {
+		c.letGo(key.UID)
+	}
+	return result
+}
+
+// act decides and does it.
+func (c *Controller) act(ctx context.Context, key ClaimKey, in Input) worker.Result {
 	decided := Decide(in)
 	refused, _ := decided.(Refuse)
 	c.placeless.set(key, refused.Place)
@@ -31,13 +41,20 @@ func (c *Controller) workClaim(ctx context.Context, key ClaimKey) worker.Result 
 	case Leave:
 		klog.FromContext(ctx).V(4).Info("Claim left alone", "claim", key, "why", action.Why)
 		return worker.Done()
+	case LeaveToPopulator:
+		if c.announced.first(key.UID) {
+			c.event(claimReference(in.Claim), corev1.EventTypeNormal, ReasonProvisioning, action.Message)
+		}
+		return worker.Done()
 	case Refuse:
-		c.failed(claimReference(in.Claim), volumehelpers.GetPersistentVolumeClaimClass(in.Claim), action.Message)
+		c.failed(claimReference(in.Claim), metricLabels(in.Claim), action.Message)
 		return worker.Backoff(errors.New(action.Message))
 	case GiveBack:
 		return c.giveBackGone(ctx, in, action.Message)
+	case LookUp:
+		return c.lookUp(ctx, key, in, action.Reference)
 	case Create:
-		return c.create(ctx, key, action.Attempt)
+		return c.create(ctx, key, action.Attempt, in.Source)
 	case Settle:
 		c.settle(ctx, key, action.Attempt)
 		return worker.Done()
@@ -49,8 +66,8 @@ func (c *Controller) workClaim(ctx context.Context, key ClaimKey) worker.Result 
 	return worker.Done()
 }
 
-// gatherClaim reads caches. Absence is a fact, a failed read an error.
-func (c *Controller) gatherClaim(key ClaimKey) (Input, error) {
+// gatherClaim reads caches, and the API server for a volume attributes class that they lack. Absence is a fact, a failed read an error.
+func (c *Controller) gatherClaim(ctx context.Context, key ClaimKey) (Input, error) {
 	in := Input{Settings: c.settings, Attempt: c.attempts.get(key.UID)}
 	name := c.settings.VolumeName(key.UID)
 	var err error
@@ -69,14 +86,32 @@ func (c *Controller) gatherClaim(key ClaimKey) (Input, error) {
 		return in, nil
 	}
 	in.Claim = claim
-	class := volumehelpers.GetPersistentVolumeClaimClass(claim)
-	if in.Class, err = absent(c.classLister.Get(class)); err != nil {
-		return in, fmt.Errorf("read storage class %q: %w", class, err)
+	if in.Attempt != nil {
+		return in, nil // settled: nothing else decides about it
 	}
-	if c.settings.Driver.Topology && in.Attempt == nil {
+	if err := c.gatherClass(&in); err != nil {
+		return in, err
+	}
+	if c.settings.Driver.Topology {
 		in.Place = c.gatherPlace(selectedNode(claim))
+		in.Round = c.attempts.round(key.UID)
 	}
-	return in, nil
+	if attributes := attributesName(c.settings, claim); attributes != "" && notOurs(in) == "" && in.Stored == nil {
+		in.AttributesClass, err = c.attributesClass(ctx, attributes)
+	}
+	return in, err
+}
+
+func (c *Controller) gatherClass(in *Input) error {
+	name := volumehelpers.GetPersistentVolumeClaimClass(in.Claim)
+	class, err := absent(c.classLister.Get(name))
+	if err != nil {
+		return fmt.Errorf("read storage class %q: %w", name, err)
+	}
+	if in.Class, in.MigratedFrom, err = translateClass(c.settings, class); err != nil {
+		in.ClassProblem = err.Error()
+	}
+	return nil
 }
 
 // absent makes nil of an object that is not found.
@@ -98,12 +133,24 @@ func (c *Controller) gatherPlace(node string) Place {
 	return Place{Selected: selected, Candidates: c.config.Topology.LabelledSegments(selected)}
 }
 
-// create sends the attempt's request and acts on what follows.
-func (c *Controller) create(ctx context.Context, key ClaimKey, attempt *Attempt) worker.Result {
+// create sends the attempt's request and acts on what follows. source is what was found of the claim's source when a new attempt was
+// decided.
+func (c *Controller) create(ctx context.Context, key ClaimKey, attempt *Attempt, source *datasource.Facts) worker.Result {
 	if !c.attempts.put(key.UID, attempt) {
 		message := fmt.Sprintf("volume %q is being created for another claim; give --volume-name-uuid-length more digits", attempt.Request.GetName())
-		c.failed(attempt.Claim, attempt.Class, message)
+		c.failed(attempt.Claim, attempt.labels(), message)
 		return worker.Backoff(errors.New(message))
+	}
+	secrets, err := c.createSecrets(ctx, attempt)
+	if err == nil && attempt.began.IsZero() {
+		err = c.protect(ctx, attempt.Source, source)
+	}
+	if err != nil {
+		if attempt.began.IsZero() { // the driver knows nothing of it: to be decided anew
+			c.attempts.drop(key.UID)
+		}
+		c.failed(attempt.Claim, attempt.labels(), err.Error())
+		return worker.Backoff(err)
 	}
 	if attempt.began.IsZero() {
 		attempt.began = time.Now()
@@ -112,7 +159,7 @@ func (c *Controller) create(ctx context.Context, key ClaimKey, attempt *Attempt)
 		c.event(attempt.Claim, corev1.EventTypeNormal, ReasonProvisioning,
 			fmt.Sprintf("driver %s is creating volume %s; that is taking longer than %s", c.settings.Driver.Name, attempt.Request.GetName(), slowCall))
 	})
-	volume, err := c.driver.CreateVolume(ctx, attempt.Request)
+	volume, err := c.driver.CreateVolume(csi.Migrated(ctx, attempt.MigratedFrom != ""), csi.WithSecrets(attempt.Request, secrets))
 	notice.Stop()
 	result := Result{Outcome: csi.Classify(csi.CreateVolume, err), Volume: volume}
 	c.metrics.outcomes.WithLabelValues("CreateVolume", result.Outcome.Class.String()).Inc()
@@ -125,14 +172,17 @@ func (c *Controller) create(ctx context.Context, key ClaimKey, attempt *Attempt)
 		attempt.Volume, attempt.Unwanted = step.Volume, step.Message
 		return c.workClaim(ctx, key)
 	case Repeat:
-		c.failed(attempt.Claim, attempt.Class, step.Message)
+		c.failed(attempt.Claim, attempt.labels(), step.Message)
 		return worker.BackoffRegardless(errors.New(step.Message))
 	case Reschedule:
 		c.attempts.drop(key.UID)
 		return c.giveBack(ctx, attempt.Claim, attempt.SelectedNode, attempt.Class, step.Message)
 	case Fail:
 		c.attempts.drop(key.UID)
-		c.failed(attempt.Claim, attempt.Class, step.Message)
+		if step.NoRoom {
+			c.attempts.nextRound(key.UID)
+		}
+		c.failed(attempt.Claim, attempt.labels(), step.Message)
 		if step.Infeasible {
 			return worker.BackoffAtLeast(infeasibleDelay, errors.New(step.Message))
 		}
@@ -145,7 +195,11 @@ func (c *Controller) create(ctx context.Context, key ClaimKey, attempt *Attempt)
 func (c *Controller) store(ctx context.Context, key ClaimKey, attempt *Attempt) worker.Result {
 	c.storing.Add(1)
 	defer c.storing.Add(-1)
-	pv := newVolume(c.settings, attempt, attempt.Volume)
+	pv, err := newVolume(c.settings, attempt, attempt.Volume)
+	if err != nil { // Conclude has made it once already
+		attempt.Unwanted = err.Error()
+		return worker.Backoff(err)
+	}
 	c.written.add(pv.Name, key.UID)
 	if err := c.write(ctx, pv); err != nil {
 		c.written.seen(pv.Name)
@@ -157,7 +211,7 @@ func (c *Controller) store(ctx context.Context, key ClaimKey, attempt *Attempt) 
 		}
 		// An API server that restarts is nobody's concern, unless it takes long.
 		if !attempt.maybeWritten || time.Since(attempt.unwritten) > patience {
-			c.failed(attempt.Claim, attempt.Class, err.Error())
+			c.failed(attempt.Claim, attempt.labels(), err.Error())
 		}
 		return worker.Backoff(err)
 	}
@@ -168,8 +222,10 @@ func (c *Controller) store(ctx context.Context, key ClaimKey, attempt *Attempt) 
 // settle closes an attempt whose volume is stored.
 func (c *Controller) settle(ctx context.Context, key ClaimKey, attempt *Attempt) {
 	c.attempts.drop(key.UID)
-	c.metrics.provisioned.WithLabelValues(attempt.Class, "").Inc()
-	c.metrics.provisionDuration.WithLabelValues(attempt.Class, "").Observe(time.Since(attempt.began).Seconds())
+	c.attempts.settled(key.UID)
+	labels := attempt.labels()
+	c.metrics.provisioned.WithLabelValues(labels.class, labels.source).Inc()
+	c.metrics.provisionDuration.WithLabelValues(labels.class, labels.source).Observe(time.Since(attempt.began).Seconds())
 	c.event(attempt.Claim, corev1.EventTypeNormal, ReasonProvisioningSucceeded, "Successfully provisioned volume "+attempt.Template.Name)
 	klog.FromContext(ctx).Info("Volume provisioned", "claim", key, "volume", attempt.Template.Name, "handle", attempt.Volume.GetVolumeId())
 }
@@ -188,7 +244,7 @@ func (c *Controller) write(ctx context.Context, pv *corev1.PersistentVolume) err
 	switch {
 	case err != nil:
 		return fmt.Errorf("an object of this name exists and could not be read: %w", err)
-	case !sameVolume(stored, pv):
+	case !sameVolume(c.settings, stored, pv):
 		return errTaken
 	}
 	return nil
@@ -204,16 +260,20 @@ func (c *Controller) cleanUp(ctx context.Context, key ClaimKey, attempt *Attempt
 	if err != nil {
 		return worker.Backoff(fmt.Errorf("find out whether volume %q, which is to be deleted (%s), is stored: %w", handle, why, err))
 	}
-	if refersTo(stored, c.settings.Driver.Name, handle) {
+	if refersTo(c.settings, stored, handle) {
 		c.attempts.drop(key.UID)
 		return worker.Backoff(fmt.Errorf("volume %q was to be deleted (%s) and is kept, because PersistentVolume %q refers to it", handle, why, stored.Name))
 	}
-	err = c.driver.DeleteVolume(ctx, &csipb.DeleteVolumeRequest{VolumeId: handle})
+	secrets, err := c.createSecrets(ctx, attempt)
+	if err != nil {
+		return worker.Backoff(fmt.Errorf("delete volume %q (%s): %w", handle, why, err))
+	}
+	err = c.driver.DeleteVolume(csi.Migrated(ctx, attempt.MigratedFrom != ""), &csipb.DeleteVolumeRequest{VolumeId: handle, Secrets: secrets})
 	outcome := csi.Classify(csi.DeleteVolume, err)
 	c.metrics.outcomes.WithLabelValues("DeleteVolume", outcome.Class.String()).Inc()
 	if outcome.Class != csi.Done {
 		message := fmt.Sprintf("volume %q is to be deleted (%s), which failed, will try again: %s", handle, why, outcome)
-		c.failed(attempt.Claim, attempt.Class, message)
+		c.failed(attempt.Claim, attempt.labels(), message)
 		return worker.Backoff(errors.New(message))
 	}
 	c.attempts.drop(key.UID)
@@ -221,12 +281,12 @@ func (c *Controller) cleanUp(ctx context.Context, key ClaimKey, attempt *Attempt
 	if attempt.Unwanted == "" {
 		return worker.Done()
 	}
-	c.failed(attempt.Claim, attempt.Class, why+"; the volume was deleted again")
-	return worker.Backoff(errors.New(why))
+	c.failed(attempt.Claim, attempt.labels(), why+"; the volume was deleted again")
+	return worker.BackoffAtLeast(rejectedDelay, errors.New(why))
 }
 
 // failed tells people and metrics that a claim got no volume this time.
-func (c *Controller) failed(about *corev1.ObjectReference, class, message string) {
-	c.metrics.provisionFailed.WithLabelValues(class, "").Inc()
+func (c *Controller) failed(about *corev1.ObjectReference, labels claimLabels, message string) {
+	c.metrics.provisionFailed.WithLabelValues(labels.class, labels.source).Inc()
 	c.event(about, corev1.EventTypeWarning, ReasonProvisioningFailed, message)
 }

@@ -35,6 +35,7 @@ type Reject struct {
 type Fail struct {
 	Message    string
 	Infeasible bool
+	NoRoom     bool // in the segments that were offered
 }
 
 // Reschedule: there is no volume because there is no room where the scheduler placed the Pod. The claim goes back to the scheduler.
@@ -50,14 +51,14 @@ func (Reschedule) step() {}
 func Conclude(s Settings, attempt *Attempt, result Result) Step {
 	switch result.Outcome.Class {
 	case csi.Done:
-		return examine(attempt, result.Volume)
+		return examine(s, attempt, result.Volume)
 	case csi.Unknown:
 		return Repeat{fmt.Sprintf("the outcome of CreateVolume is unknown, the same request will be sent again: %s", result.Outcome)}
 	case csi.Exhausted:
 		if s.Driver.Topology && attempt.SelectedNode != "" {
 			return Reschedule{fmt.Sprintf("no room for the volume near node %q, the scheduler will choose again: %s", attempt.SelectedNode, result.Outcome)}
 		}
-		return Fail{Message: fmt.Sprintf("the driver has no room for the volume: %s", result.Outcome)}
+		return Fail{Message: fmt.Sprintf("the driver has no room for the volume: %s", result.Outcome), NoRoom: true}
 	case csi.Infeasible:
 		return Fail{Message: fmt.Sprintf("the driver refuses the request as it is; change the claim or its class %q: %s", attempt.Class, result.Outcome), Infeasible: true}
 	case csi.Failed:
@@ -65,12 +66,20 @@ func Conclude(s Settings, attempt *Attempt, result Result) Step {
 	return Fail{Message: fmt.Sprintf("the driver could not create the volume: %s", result.Outcome)}
 }
 
-// examine compares a volume with what was asked for.
-func examine(attempt *Attempt, volume *csipb.Volume) Step {
+// examine compares a volume with what was asked for. An empty source is never accepted for a claim that was to be filled: the claim's
+// Pods would write to it before anybody noticed.
+func examine(s Settings, attempt *Attempt, volume *csipb.Volume) Step {
 	asked := attempt.Request.GetCapacityRange().GetRequiredBytes()
 	// 0 means "unknown" (CSI spec, Volume.capacity_bytes).
 	if got := volume.GetCapacityBytes(); got != 0 && got < asked {
 		return Reject{volume, fmt.Sprintf("the driver created a volume of %d bytes where at least %d were asked for", got, asked)}
+	}
+	// CSI spec, Volume.content_source: it must be set if the request asked for one.
+	if attempt.Request.GetVolumeContentSource() != nil && volume.GetContentSource() == nil {
+		return Reject{volume, fmt.Sprintf("the driver created a volume without saying that it was filled from %s: it may be empty", attempt.Source)}
+	}
+	if _, err := newVolume(s, attempt, volume); err != nil {
+		return Reject{volume, fmt.Sprintf("the driver created a volume that no PersistentVolume can be made for: %v", err)}
 	}
 	return Accept{volume}
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	csipb "github.com/container-storage-interface/spec/lib/go/csi"
+	snapshotclient "github.com/kubernetes-csi/external-snapshotter/client/v8/clientset/versioned"
 	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -18,7 +19,9 @@ import (
 	storagelisters "k8s.io/client-go/listers/storage/v1"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/klog/v2"
+	gatewayclient "sigs.k8s.io/gateway-api/pkg/client/clientset/versioned"
 
+	"github.com/berth-csi/berth/datasource"
 	"github.com/berth-csi/berth/internal/worker"
 	"github.com/berth-csi/berth/topology"
 )
@@ -30,6 +33,9 @@ const (
 	slowCall = 5 * time.Second
 	// patience is how long an API server may be away before claims get events that say so.
 	patience = 15 * time.Second
+	// rejectedDelay is the shortest wait after a driver made a volume that is not what was asked for. Only another version of the driver
+	// will do better, and each try makes and deletes a volume.
+	rejectedDelay = time.Hour
 	// infeasibleDelay is the shortest wait before a request is tried again that the driver called wrong in itself.
 	infeasibleDelay = 5 * time.Minute
 )
@@ -38,6 +44,11 @@ const (
 type Driver interface {
 	CreateVolume(ctx context.Context, request *csipb.CreateVolumeRequest) (*csipb.Volume, error)
 	DeleteVolume(ctx context.Context, request *csipb.DeleteVolumeRequest) error
+}
+
+// Sources finds out about what claims are made from.
+type Sources interface {
+	Gather(ctx context.Context, reference datasource.Reference) (datasource.Facts, error)
 }
 
 // Config is what a Controller is made of.
@@ -49,6 +60,13 @@ type Config struct {
 	Informers informers.SharedInformerFactory
 	Topology  *topology.Index // kept by the caller; nil without topology
 	Registry  prometheus.Registerer
+	// Snapshots reads and marks VolumeSnapshots.
+	Snapshots snapshotclient.Interface
+	// Grants reads ReferenceGrants; nil without the gate CrossNamespaceVolumeDataSource.
+	Grants gatewayclient.Interface
+
+	SourceWorkers int           // --cloning-protection-threads: sources whose protection is taken off at once
+	SweepInterval time.Duration // --snapshot-orphan-sweep-interval: how often protected sources are looked at; 0: only on events
 
 	Workers      int           // --worker-threads: claims, and as many volumes, worked at once
 	BackoffStart time.Duration // --retry-interval-start
@@ -72,8 +90,13 @@ type Controller struct {
 	volumeLister corelisters.PersistentVolumeLister
 	classLister  storagelisters.StorageClassLister
 
+	sources   Sources
+	snapshots *datasource.SnapshotWatch // nil if the driver cannot restore from snapshots
+	grants    *datasource.GrantWatch    // nil without the gate
+
 	claimLoop  *worker.Loop[ClaimKey]
 	volumeLoop *worker.Loop[volumeKey]
+	sourceLoop *worker.Loop[datasource.Key]
 	events     *recorder
 	metrics    *metrics
 
@@ -81,6 +104,8 @@ type Controller struct {
 	written   *written
 	deletion  *deletions
 	placeless *placeless
+	holds     *holds
+	announced *announcements
 	storing   atomic.Int32 // objects being written
 	began     time.Time    // of Run
 }
@@ -102,14 +127,25 @@ func New(config Config) (*Controller, error) {
 		attempts:     newAttempts(),
 		written:      &written{names: map[string]writtenVolume{}, now: time.Now},
 		deletion:     &deletions{byUID: map[types.UID]*deletion{}},
+		holds:        newHolds(),
+		announced:    &announcements{made: map[types.UID]bool{}},
 	}
 	c.placeless = newPlaceless(func(key ClaimKey) { c.claimLoop.Wake(key) })
 	if config.Topology != nil {
 		config.Topology.OnChange(c.placeless.changed)
 	}
-	if err := c.claims.AddIndexers(cache.Indexers{indexPendingByClass: c.pendingByClass}); err != nil {
-		return nil, fmt.Errorf("index claims by class: %w", err)
+	if err := c.claims.AddIndexers(c.indexers()); err != nil {
+		return nil, fmt.Errorf("index claims: %w", err)
 	}
+	if config.Grants != nil {
+		c.grants = datasource.NewGrantWatch(config.Grants, 0)
+		c.grants.AddEventHandler(c.grantEvents())
+	}
+	if config.Settings.Driver.Snapshots {
+		c.snapshots = datasource.NewSnapshotWatch(config.Snapshots, 0)
+		c.snapshots.AddEventHandler(c.snapshotEvents())
+	}
+	c.sources = datasource.NewReader(datasource.ReaderConfig{Client: config.Client, Snapshots: config.Snapshots, Grants: c.grants})
 	if config.Settings.Driver.PublishUnpublish {
 		c.attachments = storage.VolumeAttachments().Informer()
 		if err := c.attachments.AddIndexers(cache.Indexers{indexAttachmentsByVolume: attachmentsByVolume}); err != nil {
@@ -128,6 +164,10 @@ func New(config Config) (*Controller, error) {
 	c.volumeLoop = worker.New(worker.Config[volumeKey]{
 		Name: "volumes", Workers: config.Workers, Grace: config.Grace,
 		BackoffStart: config.BackoffStart, BackoffMax: config.BackoffMax, Work: c.workVolume,
+	})
+	c.sourceLoop = worker.New(worker.Config[datasource.Key]{
+		Name: "sources", Workers: config.SourceWorkers, Grace: config.Grace,
+		BackoffStart: config.BackoffStart, BackoffMax: config.BackoffMax, Work: c.workSource,
 	})
 	c.events = newRecorder(config.Client, config.Settings.Driver.Name+"_"+host, host, func() int { return int(c.storing.Load()) }, c.metrics.eventsDropped.Inc)
 	return c, nil
@@ -163,6 +203,14 @@ func (c *Controller) Run(ctx context.Context) error {
 	logger.Info("Provisioning", "driver", c.settings.Driver.Name, "topology", c.settings.Driver.Topology, "workers", c.config.Workers)
 	loops.Go(func() { c.claimLoop.Run(ctx) })
 	loops.Go(func() { c.volumeLoop.Run(ctx) })
+	loops.Go(func() { c.sourceLoop.Run(ctx) })
+	loops.Go(func() { c.sweep(ctx) })
+	if c.snapshots != nil {
+		loops.Go(func() { c.snapshots.Run(ctx) })
+	}
+	if c.grants != nil {
+		loops.Go(func() { c.grants.Run(ctx) })
+	}
 	loops.Wait()
 	c.events.flush()
 	if open := c.attempts.count(); open > 0 {

@@ -36,7 +36,7 @@ func (d *countingDriver) DeleteVolume(context.Context, *csipb.DeleteVolumeReques
 // stored is the object of the default attempt as the API server has it.
 func stored(changes ...func(*corev1.PersistentVolume)) *corev1.PersistentVolume {
 	attempt := makeAttempt(created)
-	pv := newVolume(testSettings(), attempt, attempt.Volume)
+	pv := completed(testSettings(), attempt, attempt.Volume)
 	for _, change := range changes {
 		change(pv)
 	}
@@ -137,7 +137,7 @@ func TestTwoClaimsNeverCreateTheSameVolume(t *testing.T) {
 	first, second := makeAttempt(), makeAttempt() // the same name, as a short UID length makes it
 	c.attempts.put("first", first)
 	other := ClaimKey{Namespace: "ns", Name: "other", UID: "second"}
-	if !c.create(t.Context(), other, second).Retries() || driver.creates.Load() != 0 || c.attempts.get("second") != nil {
+	if !c.create(t.Context(), other, second, nil).Retries() || driver.creates.Load() != 0 || c.attempts.get("second") != nil {
 		t.Errorf("the driver was asked %d times for the second claim", driver.creates.Load())
 	}
 	if !c.attempts.put("first", first) {
@@ -182,7 +182,7 @@ func TestDeletionsAreForgottenWhenTheObjectIsGone(t *testing.T) {
 	c := makeController(t, client)
 	c.driver = &countingDriver{}
 	// The cache is empty: the DELETED event came before our own bookkeeping.
-	if c.deleteVolume(t.Context(), pv, "handle-1").Retries() {
+	if c.deleteVolume(t.Context(), pv, DeleteVolume{Handle: "handle-1"}).Retries() {
 		t.Fatal("it failed")
 	}
 	if got := len(c.deletion.byUID); got != 0 {
@@ -194,7 +194,7 @@ func TestAFreshTermAsksBeforeItDeletes(t *testing.T) {
 	driver := &countingDriver{}
 	c := makeController(t, fake.NewClientset()) // the leader before deleted it all
 	c.driver, c.began = driver, time.Now()
-	if c.deleteVolume(t.Context(), makeVolume(), "handle-1").Retries() || driver.deletes.Load() != 0 {
+	if c.deleteVolume(t.Context(), makeVolume(), DeleteVolume{Handle: "handle-1"}).Retries() || driver.deletes.Load() != 0 {
 		t.Errorf("DeleteVolume was called %d times for a volume that is gone", driver.deletes.Load())
 	}
 }

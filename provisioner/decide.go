@@ -8,6 +8,8 @@ import (
 	storagev1 "k8s.io/api/storage/v1"
 	volumehelpers "k8s.io/component-helpers/storage/volume"
 
+	"github.com/berth-csi/berth/csi"
+	"github.com/berth-csi/berth/datasource"
 	"github.com/berth-csi/berth/topology"
 )
 
@@ -17,8 +19,19 @@ type Input struct {
 	Claim    *corev1.PersistentVolumeClaim // nil: it does not exist (any more)
 	Attempt  *Attempt                      // open attempt, nil if there is none
 	Stored   *corev1.PersistentVolume      // the object of that name, whoever's it is; nil: none
-	Class    *storagev1.StorageClass       // the claim's class; nil: it does not exist
+	Class    *storagev1.StorageClass       // the claim's class, in CSI's terms; nil: it does not exist
 	Place    Place
+
+	// MigratedFrom is the in-tree driver of the class, which Class is a translation of; empty: it is the CSI driver's own.
+	MigratedFrom string
+	// ClassProblem says why the class could not be translated.
+	ClassProblem string
+	// AttributesClass is the claim's volume attributes class; nil: it does not exist, or the claim names none.
+	AttributesClass *storagev1.VolumeAttributesClass
+	// Source is what was found of the claim's data source; nil: nobody has looked yet.
+	Source *datasource.Facts
+	// Round is how many times the driver had no room in the segments that it was offered (--topology-limit).
+	Round int
 }
 
 // Place is what is known about where the claim's volume may be; the zero value if the driver has no topology.
@@ -28,13 +41,19 @@ type Place struct {
 	Candidates  []topology.Segment // where the volume could be, sorted and distinct
 }
 
-// Action is what to do about a claim now: Leave, Refuse, GiveBack, Create, Store, CleanUp or Settle.
+// Action is what to do about a claim now: Leave, LeaveToPopulator, Refuse, GiveBack, LookUp, Create, Store, CleanUp or Settle.
 //
 //sumtype:decl
 type Action interface{ action() }
 
 // Leave does nothing until an event brings the claim back.
 type Leave struct{ Why string }
+
+// LeaveToPopulator leaves a claim to the volume populator that fills volumes from its kind of source, and says so.
+type LeaveToPopulator struct{ Message string }
+
+// LookUp finds out about the claim's data source, for which everything else is in order; then it is decided again.
+type LookUp struct{ Reference datasource.Reference }
 
 // Refuse tells people why the claim cannot be provisioned as things are, and looks again later.
 type Refuse struct {
@@ -60,13 +79,15 @@ type CleanUp struct {
 // Settle closes an attempt whose volume turns out to be stored.
 type Settle struct{ Attempt *Attempt }
 
-func (Leave) action()    {}
-func (Refuse) action()   {}
-func (GiveBack) action() {}
-func (Create) action()   {}
-func (Store) action()    {}
-func (CleanUp) action()  {}
-func (Settle) action()   {}
+func (Leave) action()            {}
+func (LeaveToPopulator) action() {}
+func (Refuse) action()           {}
+func (GiveBack) action()         {}
+func (LookUp) action()           {}
+func (Create) action()           {}
+func (Store) action()            {}
+func (CleanUp) action()          {}
+func (Settle) action()           {}
 
 // Decide says what to do about a claim. It is total: every input has an answer.
 func Decide(in Input) Action {
@@ -75,9 +96,6 @@ func Decide(in Input) Action {
 	}
 	if in.Claim == nil {
 		return Leave{"the claim is gone"}
-	}
-	if migrated(in.Claim, in.Settings.Driver.Name) {
-		return Refuse{Message: "the claim's class is of an in-tree driver that was migrated to " + in.Settings.Driver.Name + ", which this version does not support: use a class of the CSI driver"}
 	}
 	if why := notOurs(in); why != "" {
 		return Leave{why}
@@ -100,7 +118,7 @@ func decideOpen(in Input) Action {
 		return Create{attempt}
 	}
 	switch {
-	case refersTo(in.Stored, in.Settings.Driver.Name, attempt.Volume.GetVolumeId()) && isFor(in.Stored, attempt.Claim.UID):
+	case refersTo(in.Settings, in.Stored, attempt.Volume.GetVolumeId()) && isFor(in.Stored, attempt.Claim.UID):
 		return Settle{attempt}
 	case attempt.Unwanted != "":
 		return CleanUp{attempt, attempt.Unwanted}
@@ -124,11 +142,11 @@ func notOurs(in Input) string {
 	switch {
 	case claim.Spec.VolumeName != "":
 		return "it has a volume"
-	case !assignedTo(claim, in.Settings.Driver.Name):
+	case !assignedTo(claim, in.Settings):
 		return "it is not assigned to this driver"
 	case claim.DeletionTimestamp != nil:
 		return "it is being deleted"
-	case in.Class != nil && in.Class.Provisioner != in.Settings.Driver.Name:
+	case in.Class != nil && in.Class.Provisioner != in.Settings.Driver.Name && in.MigratedFrom == "":
 		return "its class belongs to another driver"
 	case in.Class != nil && delayed(in.Class) && selectedNode(claim) == "":
 		return "it waits for the scheduler to select a node"
@@ -136,20 +154,18 @@ func notOurs(in Input) string {
 	return ""
 }
 
-// assignedTo reads the annotation by which the controller-manager, or our webhook, gives a claim to a driver. The key that
-// came with Kubernetes 1.23 wins over the older one, even if they differ.
-func assignedTo(claim *corev1.PersistentVolumeClaim, driver string) bool {
+// assignedTo reads the annotations by which the controller-manager, or our webhook, gives a claim to a driver. The key that came with
+// Kubernetes 1.23 wins over the older one, even if they differ. A claim whose class is of an in-tree driver is assigned to that one, and
+// is ours only if it says in a second annotation that it was migrated to us.
+func assignedTo(claim *corev1.PersistentVolumeClaim, s Settings) bool {
 	provisioner, ok := claim.Annotations[volumehelpers.AnnStorageProvisioner]
 	if !ok {
 		provisioner = claim.Annotations[volumehelpers.AnnBetaStorageProvisioner]
 	}
-	return provisioner == driver
-}
-
-// migrated reports whether a claim belongs to an in-tree driver that the named CSI driver has taken over.
-func migrated(claim *corev1.PersistentVolumeClaim, driver string) bool {
-	return claim.Spec.VolumeName == "" && claim.DeletionTimestamp == nil &&
-		claim.Annotations[AnnotationMigratedTo] == driver && !assignedTo(claim, driver)
+	if s.InTree != "" && provisioner == s.InTree {
+		return claim.Annotations[AnnotationMigratedTo] == s.Driver.Name
+	}
+	return provisioner == s.Driver.Name
 }
 
 // selectedNode is the node that the scheduler chose for the first Pod that uses the claim.
@@ -161,42 +177,102 @@ func delayed(class *storagev1.StorageClass) bool {
 	return class.VolumeBindingMode != nil && *class.VolumeBindingMode == storagev1.VolumeBindingWaitForFirstConsumer
 }
 
-// decideNew begins an attempt for a claim that is ours and has no volume.
+// decideNew begins an attempt for a claim that is ours and has no volume. What can be decided from caches comes first; a claim's source,
+// which costs reads of the API server, comes last.
 func decideNew(in Input) Action {
-	claim, class := in.Claim, in.Class
-	if class == nil {
-		return Refuse{Message: fmt.Sprintf("storage class %q does not exist: create it, or delete the claim and make it again with another class", volumehelpers.GetPersistentVolumeClaimClass(claim))}
-	}
+	claim := in.Claim
 	switch {
+	case in.Class == nil:
+		return Refuse{Message: fmt.Sprintf("storage class %q does not exist: create it, or delete the claim and make it again with another class", volumehelpers.GetPersistentVolumeClaimClass(claim))}
+	case in.ClassProblem != "":
+		return Refuse{Message: in.ClassProblem}
 	case claim.Spec.Selector != nil:
 		return Refuse{Message: "the claim has a selector, which only fits volumes that exist already: remove spec.selector to have a volume created"}
-	case claim.Spec.DataSource != nil, claim.Spec.DataSourceRef != nil:
-		return Refuse{Message: "the claim has a data source, which this version cannot provision from"}
-	case claim.Spec.VolumeAttributesClassName != nil && *claim.Spec.VolumeAttributesClassName != "":
-		return Refuse{Message: fmt.Sprintf("the claim has volume attributes class %q, which this version does not support", *claim.Spec.VolumeAttributesClassName)}
 	}
-	node := selectedNode(claim)
-	need, verdict := place(in, node)
-	if verdict != nil {
-		return verdict
+	reference, verdict := datasource.Resolve(claim)
+	if verdict.Decision == datasource.Deny {
+		return Refuse{Message: verdict.Message}
 	}
-	attempt, err := seal(in.Settings, claim, class, node, need)
+	if reference.Kind == datasource.Populator {
+		return LeaveToPopulator{fmt.Sprintf("the claim is to be filled from %s: a volume populator for that kind is expected to provision its volume", reference)}
+	}
+	if problem := attributesProblem(in); problem != "" {
+		return Refuse{Message: problem}
+	}
+	need, action := place(in)
+	if action != nil {
+		return action
+	}
+	attempt, err := seal(in, need)
 	if err != nil {
 		return Refuse{Message: err.Error()}
 	}
+	if reference.Kind == datasource.None {
+		return Create{attempt}
+	}
+	return decideSource(in, reference, attempt)
+}
+
+// decideSource judges the claim's source, once it was looked up. What no look could change is refused without.
+func decideSource(in Input, reference datasource.Reference, attempt *Attempt) Action {
+	var facts datasource.Facts
+	if in.Source != nil {
+		facts = *in.Source
+	}
+	facts.Claim, facts.Reference, facts.Driver = in.Claim, reference, in.Settings.Driver.Name
+	facts.Capabilities = datasource.Capabilities{Snapshot: in.Settings.Driver.Snapshots, Clone: in.Settings.Driver.Clones}
+	facts.CrossNamespace, facts.PreventModeConversion = in.Settings.CrossNamespace, in.Settings.PreventModeConversion
+	verdict := datasource.Judge(facts)
+	switch {
+	case verdict.Decision == datasource.Deny:
+		return Refuse{Message: verdict.Message}
+	case in.Source == nil:
+		return LookUp{reference}
+	case verdict.Decision != datasource.Allow:
+		return Refuse{Message: verdict.Message}
+	}
+	source := datasource.SourceOf(facts)
+	attempt.Source = reference
+	attempt.Request.VolumeContentSource = csi.ContentSource(source.SnapshotHandle, source.VolumeHandle)
 	return Create{attempt}
 }
 
+// attributesName is the name of the claim's volume attributes class; empty: none, or the gate is off.
+func attributesName(s Settings, claim *corev1.PersistentVolumeClaim) string {
+	if !s.AttributesClasses || claim.Spec.VolumeAttributesClassName == nil {
+		return ""
+	}
+	return *claim.Spec.VolumeAttributesClassName
+}
+
+// attributesProblem says why the claim's volume attributes class will not do (KEP-3751).
+func attributesProblem(in Input) string {
+	name := attributesName(in.Settings, in.Claim)
+	driver := in.Settings.Driver
+	switch class := in.AttributesClass; {
+	case name == "":
+		return ""
+	case !driver.Modify:
+		return fmt.Sprintf("the claim has volume attributes class %q, but driver %s has no mutable parameters (capability MODIFY_VOLUME): remove spec.volumeAttributesClassName", name, driver.Name)
+	case class == nil:
+		return fmt.Sprintf("volume attributes class %q does not exist: create it, or name another one in spec.volumeAttributesClassName", name)
+	case class.DriverName != driver.Name:
+		return fmt.Sprintf("volume attributes class %q is of driver %s, not of %s: name one of this driver in spec.volumeAttributesClassName", name, class.DriverName, driver.Name)
+	}
+	return ""
+}
+
 // place decides where the volume may be; the Action is nil if that could be decided.
-func place(in Input, node string) (*topology.Requirement, Action) {
+func place(in Input) (*topology.Requirement, Action) {
 	if !in.Settings.Driver.Topology {
 		return nil, nil
 	}
-	if node != "" && in.Place.SelectedErr != nil {
+	if selectedNode(in.Claim) != "" && in.Place.SelectedErr != nil {
+		message := fmt.Sprintf("selected node cannot be used: %v", in.Place.SelectedErr)
 		if errors.Is(in.Place.SelectedErr, topology.ErrNodeGone) {
-			return nil, GiveBack{fmt.Sprintf("selected node cannot be used: %v", in.Place.SelectedErr)}
+			return nil, GiveBack{message}
 		}
-		return nil, Refuse{Message: fmt.Sprintf("selected node cannot be used: %v", in.Place.SelectedErr), Place: true}
+		return nil, Refuse{Message: message, Place: true}
 	}
 	need, err := topology.Require(topology.Need{
 		ClaimName:  in.Claim.Name,
@@ -205,6 +281,8 @@ func place(in Input, node string) (*topology.Requirement, Action) {
 		Candidates: in.Place.Candidates,
 		Strict:     in.Settings.StrictTopology,
 		Immediate:  in.Settings.ImmediateTopology,
+		Limit:      in.Settings.TopologyLimit,
+		Round:      in.Round,
 	})
 	if err != nil {
 		return nil, Refuse{Message: fmt.Sprintf("no place for the volume: %v", err), Place: true}

@@ -20,6 +20,10 @@ func sketch(action Action) string {
 	switch a := action.(type) {
 	case Leave:
 		return "leave: " + a.Why
+	case LeaveToPopulator:
+		return "leave to populator: " + a.Message
+	case LookUp:
+		return "look up " + a.Reference.String()
 	case Refuse:
 		return "refuse: " + a.Message
 	case GiveBack:
@@ -82,14 +86,6 @@ func TestDecide(t *testing.T) {
 		"without topology nodes don't matter": {makeInput(claimIs(onNode("n")), selectedErr(topology.ErrNodeGone), func(in *Input) { in.Settings.Driver.Topology = false }), create},
 		"no place":                            {makeInput(func(in *Input) { in.Place = Place{} }), "refuse: no place for the volume"},
 		"a selector":                          {makeInput(claimIs(func(c *corev1.PersistentVolumeClaim) { c.Spec.Selector = &metav1.LabelSelector{} })), "refuse: the claim has a selector"},
-		"a data source": {makeInput(claimIs(func(c *corev1.PersistentVolumeClaim) {
-			c.Spec.DataSource = &corev1.TypedLocalObjectReference{Kind: "VolumeSnapshot", Name: "s"}
-		})), "refuse: the claim has a data source"},
-		"a data source reference": {makeInput(claimIs(func(c *corev1.PersistentVolumeClaim) {
-			c.Spec.DataSourceRef = &corev1.TypedObjectReference{Kind: "VolumeSnapshot", Name: "s"}
-		})), "refuse: the claim has a data source"},
-		"an attributes class": {makeInput(claimIs(func(c *corev1.PersistentVolumeClaim) { s := "gold"; c.Spec.VolumeAttributesClassName = &s })),
-			`refuse: the claim has volume attributes class "gold"`},
 		"an empty attributes class is none": {makeInput(claimIs(func(c *corev1.PersistentVolumeClaim) { s := ""; c.Spec.VolumeAttributesClassName = &s })), create},
 		"a parameter nobody knows":          {makeInput(classIs(parameters("csi.storage.k8s.io/fstyp", "ext4"))), `refuse: storage class "fast": parameter "csi.storage.k8s.io/fstyp" is reserved`},
 		"the volume is stored already":      {makeInput(func(in *Input) { in.Stored = makeVolume() }), "leave: its volume is stored already"},
@@ -113,8 +109,6 @@ func TestDecide(t *testing.T) {
 			"clean up handle-1: the claim was deleted"},
 		"open: maybe written, the claim is gone":          {makeInput(attemptIs(created, maybeWritten), noClaim), "store handle-1"},
 		"open: maybe written, the claim is being deleted": {makeInput(attemptIs(created, maybeWritten), claimIs(deleting)), "store handle-1"},
-		"a claim of a migrated driver": {makeInput(claimIs(annotated("volume.kubernetes.io/storage-provisioner", "kubernetes.io/in-tree"),
-			annotated("pv.kubernetes.io/migrated-to", testDriver))), "refuse: the claim's class is of an in-tree driver that was migrated"},
 		"open: created, the claim is gone":                       {makeInput(attemptIs(created), noClaim), "clean up handle-1: the claim was deleted"},
 		"open: created, the claim is being deleted":              {makeInput(attemptIs(created), claimIs(deleting)), "clean up handle-1: the claim is being deleted"},
 		"open: created, the claim is bound elsewhere":            {makeInput(attemptIs(created), claimIs(boundTo("x"))), `clean up handle-1: the claim was bound to volume "x"`},

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
 )
 
 // VolumeInput is everything that decides what to do about a PersistentVolume.
@@ -14,8 +15,9 @@ type VolumeInput struct {
 	Volume   *corev1.PersistentVolume // nil: it does not exist (any more)
 	// Progress is what this process has done about it already.
 	Progress Progress
-	// SecretByClass: the volume does not say whether deleting it needs a secret, and its class names one.
-	SecretByClass bool
+	// Class is the volume's class, which only matters for a volume that does not say whether deleting it needs a secret; nil: it does not
+	// exist.
+	Class *storagev1.StorageClass
 	// AttachedTo are the nodes that VolumeAttachments name for it, sorted.
 	AttachedTo []string
 }
@@ -42,7 +44,11 @@ type AwaitDetach struct{ Message string }
 type RefuseVolume struct{ Message string }
 
 // DeleteVolume asks the driver to delete the volume, then deletes the object.
-type DeleteVolume struct{ Handle string }
+type DeleteVolume struct {
+	Handle   string
+	Secret   *corev1.SecretReference // for the driver; nil: none
+	Migrated bool                    // the object is an in-tree one
+}
 
 // DeleteObject deletes the object of a volume that the driver has deleted.
 type DeleteObject struct{}
@@ -61,13 +67,7 @@ func DecideVolume(in VolumeInput) VolumeAction {
 	if pv == nil {
 		return LeaveVolume{"it is gone"}
 	}
-	if migratedVolume(pv, in.Settings.Driver.Name) {
-		if pv.Status.Phase == corev1.VolumeReleased && pv.Spec.PersistentVolumeReclaimPolicy == corev1.PersistentVolumeReclaimDelete {
-			return RefuseVolume{fmt.Sprintf("PersistentVolume %q is of an in-tree driver that was migrated to %s, which this version does not support: delete the volume by hand", pv.Name, in.Settings.Driver.Name)}
-		}
-		return LeaveVolume{"it was migrated, and is not to be deleted"}
-	}
-	if !ownedBy(pv, in.Settings.Driver.Name) {
+	if !ownedBy(in.Settings, pv) {
 		return LeaveVolume{"it belongs to another driver"}
 	}
 	switch in.Progress {
@@ -97,29 +97,47 @@ func DecideVolume(in VolumeInput) VolumeAction {
 
 func decideReleased(in VolumeInput) VolumeAction {
 	pv := in.Volume
+	source := sourceOf(in.Settings, pv)
+	if source == nil || source.Driver != in.Settings.Driver.Name || source.VolumeHandle == "" {
+		return RefuseVolume{fmt.Sprintf("PersistentVolume %q has no volume handle of driver %s: delete the volume by hand, then remove finalizer %s", pv.Name, in.Settings.Driver.Name, FinalizerVolume)}
+	}
+	secret, err := deletionSecret(pv, in.Class)
 	switch {
-	case pv.Spec.CSI == nil || pv.Spec.CSI.VolumeHandle == "":
-		return RefuseVolume{fmt.Sprintf("PersistentVolume %q has no CSI volume handle: delete the volume by hand", pv.Name)}
-	case pv.Annotations[AnnotationDeletionSecretName] != "":
-		return RefuseVolume{fmt.Sprintf("PersistentVolume %q needs a secret to be deleted (annotation %s), which this version does not support", pv.Name, AnnotationDeletionSecretName)}
-	case in.SecretByClass:
-		return RefuseVolume{fmt.Sprintf("PersistentVolume %q needs the secret that its class %q names to be deleted, which this version does not support", pv.Name, pv.Spec.StorageClassName)}
+	case err != nil:
+		return RefuseVolume{fmt.Sprintf("PersistentVolume %q needs a secret to be deleted that its class %q does not name properly: %v; set annotations %s and %s on the volume",
+			pv.Name, pv.Spec.StorageClassName, err, AnnotationDeletionSecretName, AnnotationDeletionSecretNamespace)}
 	case len(in.AttachedTo) > 0:
 		return AwaitDetach{fmt.Sprintf("the volume is deleted as soon as it is detached from %s", strings.Join(in.AttachedTo, ", "))}
 	}
-	return DeleteVolume{pv.Spec.CSI.VolumeHandle}
+	return DeleteVolume{Handle: source.VolumeHandle, Secret: secret, Migrated: pv.Spec.CSI == nil}
 }
 
-// ownedBy reports whether a volume is for this driver to delete: one that it provisioned, or one that an administrator made for it by
-// hand (no annotation, but the driver's name in its source).
-func ownedBy(pv *corev1.PersistentVolume, driver string) bool {
-	if by, ok := pv.Annotations[AnnotationProvisionedBy]; ok {
-		return by == driver && pv.Spec.CSI != nil && pv.Spec.CSI.Driver == driver
+// deletionSecret is the secret for deleting a volume: the one that its annotations name, where empty means none; without the annotations,
+// as on volumes of long ago or made by hand, the one that its class names today.
+func deletionSecret(pv *corev1.PersistentVolume, class *storagev1.StorageClass) (*corev1.SecretReference, error) {
+	name, named := pv.Annotations[AnnotationDeletionSecretName]
+	namespace, spaced := pv.Annotations[AnnotationDeletionSecretNamespace]
+	if named && spaced {
+		if name == "" || namespace == "" {
+			return nil, nil
+		}
+		return &corev1.SecretReference{Name: name, Namespace: namespace}, nil
 	}
-	return pv.Spec.CSI != nil && pv.Spec.CSI.Driver == driver
+	if class == nil || pv.Spec.ClaimRef == nil {
+		return nil, nil
+	}
+	return resolveSecret(secretProvisioner, class.Parameters, secretTokens{
+		volume: pv.Name, namespace: pv.Spec.ClaimRef.Namespace, claim: pv.Spec.ClaimRef.Name,
+	})
 }
 
-// migratedVolume reports whether a volume belongs to an in-tree driver that the named CSI driver has taken over.
-func migratedVolume(pv *corev1.PersistentVolume, driver string) bool {
-	return pv.Spec.CSI == nil && pv.Annotations[AnnotationMigratedTo] == driver
+// ownedBy reports whether a volume is for this driver to delete: one that it provisioned, one that an administrator made for it by hand
+// (no annotation, but the driver's name in its source), or one of the in-tree driver that it took over.
+func ownedBy(s Settings, pv *corev1.PersistentVolume) bool {
+	if pv.Spec.CSI != nil {
+		by, ok := pv.Annotations[AnnotationProvisionedBy]
+		return pv.Spec.CSI.Driver == s.Driver.Name && (!ok || by == s.Driver.Name)
+	}
+	return s.InTree != "" &&
+		(pv.Annotations[AnnotationProvisionedBy] == s.InTree || pv.Annotations[AnnotationMigratedTo] == s.Driver.Name)
 }

@@ -45,10 +45,6 @@ func TestDecideVolume(t *testing.T) {
 			pv.Spec.CSI.Driver = driver
 		}
 	}
-	inTree := func(pv *corev1.PersistentVolume) {
-		pv.Spec.CSI = nil
-		pv.Annotations = map[string]string{AnnotationProvisionedBy: "kubernetes.io/in-tree", AnnotationMigratedTo: testDriver}
-	}
 	static := func(pv *corev1.PersistentVolume) { pv.Annotations = nil }
 	in := func(changes ...func(*corev1.PersistentVolume)) VolumeInput {
 		return VolumeInput{Settings: testSettings(), Volume: makeVolume(changes...)}
@@ -81,11 +77,7 @@ func TestDecideVolume(t *testing.T) {
 		"annotated for us, of another":        {in(by(testDriver, "other")), "leave: it belongs to another driver"},
 		"made by hand for us":                 {in(static), "delete handle-1"},
 		"not CSI":                             {in(func(pv *corev1.PersistentVolume) { pv.Spec.CSI = nil }), "leave: it belongs to another driver"},
-		"without a handle":                    {in(func(pv *corev1.PersistentVolume) { pv.Spec.CSI.VolumeHandle = "" }), "refuse: PersistentVolume \"" + testVolume + "\" has no CSI volume handle"},
-		"needs a secret":                      {in(func(pv *corev1.PersistentVolume) { pv.Annotations[AnnotationDeletionSecretName] = "s" }), "refuse: PersistentVolume \"" + testVolume + "\" needs a secret"},
-		"its class names a secret":            {with(in(static), func(in *VolumeInput) { in.SecretByClass = true }), "refuse: PersistentVolume \"" + testVolume + "\" needs the secret that its class \"fast\" names"},
-		"migrated":                            {in(inTree), "refuse: PersistentVolume \"" + testVolume + "\" is of an in-tree driver that was migrated"},
-		"migrated and bound":                  {in(inTree, phase(corev1.VolumeBound)), "leave: it was migrated"},
+		"without a handle":                    {in(func(pv *corev1.PersistentVolume) { pv.Spec.CSI.VolumeHandle = "" }), "refuse: PersistentVolume \"" + testVolume + "\" has no volume handle"},
 		"attached": {with(in(), func(in *VolumeInput) { in.AttachedTo = []string{"n1", "n2"} }),
 			"await: the volume is deleted as soon as it is detached from n1, n2"},
 		"the driver has deleted it":                              {with(in(), func(in *VolumeInput) { in.Progress = VolumeDeleted }), "delete object"},

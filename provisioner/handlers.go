@@ -1,49 +1,33 @@
 package provisioner
 
 import (
+	"maps"
+	"slices"
+
+	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v8/apis/volumesnapshot/v1"
 	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/client-go/tools/cache"
 	volumehelpers "k8s.io/component-helpers/storage/volume"
+	gatewayv1beta1 "sigs.k8s.io/gateway-api/apis/v1beta1"
+
+	"github.com/berth-csi/berth/datasource"
 )
 
-// Names of indexes.
-const (
-	indexPendingByClass      = "berth-pending-claims-by-class"
-	indexAttachmentsByVolume = "berth-attachments-by-volume"
-)
-
-// pendingByClass finds the claims of this driver that wait for a volume, by the name of their class.
-func (c *Controller) pendingByClass(object any) ([]string, error) {
-	claim, ok := object.(*corev1.PersistentVolumeClaim)
-	if !ok || !c.pending(claim) {
-		return nil, nil
-	}
-	return []string{volumehelpers.GetPersistentVolumeClaimClass(claim)}, nil
-}
-
-// pending reports whether a claim is ours and has no volume.
-func (c *Controller) pending(claim *corev1.PersistentVolumeClaim) bool {
-	driver := c.settings.Driver.Name
-	return claim.Spec.VolumeName == "" && (assignedTo(claim, driver) || migrated(claim, driver))
-}
-
-func attachmentsByVolume(object any) ([]string, error) {
-	attachment, ok := object.(*storagev1.VolumeAttachment)
-	if !ok || attachment.Spec.Source.PersistentVolumeName == nil {
-		return nil, nil
-	}
-	return []string{*attachment.Spec.Source.PersistentVolumeName}, nil
-}
-
-// claimEvents enqueue the claims that are ours and pending, and those with an open attempt whatever they have become.
+// claimEvents enqueue the claims that are ours and pending, and those with an open attempt whatever they have become. Whatever happens to a
+// claim that others are made from, or that is made from something, is news for the source.
 func (c *Controller) claimEvents() cache.ResourceEventHandler {
 	return cache.ResourceEventHandlerFuncs{
 		AddFunc: func(object any) {
-			if claim, ok := object.(*corev1.PersistentVolumeClaim); ok && c.pending(claim) {
+			claim, ok := object.(*corev1.PersistentVolumeClaim)
+			if !ok {
+				return
+			}
+			if c.pending(claim) {
 				c.claimLoop.Enqueue(keyOf(claim))
 			}
+			c.reviewClones(claim)
 		},
 		UpdateFunc: func(before, after any) {
 			old, ok1 := before.(*corev1.PersistentVolumeClaim)
@@ -52,23 +36,52 @@ func (c *Controller) claimEvents() cache.ResourceEventHandler {
 				return
 			}
 			if old.UID != claim.UID { // deleted and made again between two looks
-				c.reviewAttempt(old)
+				c.claimGone(old)
 			}
 			switch {
 			case !c.pending(claim):
 				c.reviewAttempt(claim)
-			case decidesAnew(old, claim):
+			case c.decidesAnew(old, claim):
 				c.claimLoop.Wake(keyOf(claim))
 			default:
 				c.claimLoop.Enqueue(keyOf(claim))
 			}
+			c.reviewSource(old)
+			c.reviewClones(claim)
 		},
 		DeleteFunc: func(object any) {
 			if claim, ok := deleted[*corev1.PersistentVolumeClaim](object); ok {
-				c.reviewAttempt(claim)
+				c.claimGone(claim)
+				c.reviewSource(claim)
 			}
 		},
 	}
+}
+
+// claimGone forgets what was remembered about a claim, and brings back its open attempt.
+func (c *Controller) claimGone(claim *corev1.PersistentVolumeClaim) {
+	c.announced.forget(claim.UID)
+	c.attempts.settled(claim.UID)
+	c.reviewAttempt(claim)
+}
+
+// reviewSource looks again at what a claim was to be made from, now that it changed: it may have been the last one.
+func (c *Controller) reviewSource(old *corev1.PersistentVolumeClaim) {
+	if old.Spec.DataSource == nil && old.Spec.DataSourceRef == nil {
+		return
+	}
+	if reference, _ := datasource.Resolve(old); reference.Kind == datasource.Snapshot || reference.Kind == datasource.Clone {
+		c.sourceLoop.Enqueue(reference.Key())
+	}
+}
+
+// reviewClones looks at a claim as something that others are made from: they may wait for it, or its protection may be left over.
+func (c *Controller) reviewClones(claim *corev1.PersistentVolumeClaim) {
+	source := datasource.Key{Kind: datasource.Clone, Namespace: claim.Namespace, Name: claim.Name}
+	if slices.Contains(claim.Finalizers, datasource.FinalizerClaim) {
+		c.sourceLoop.Enqueue(source)
+	}
+	c.wakeBy(indexPendingBySource, source.String())
 }
 
 // reviewAttempt brings back the open attempt of a claim that is deleted, bound, or not ours any more. Its backoff goes on: an
@@ -80,17 +93,33 @@ func (c *Controller) reviewAttempt(claim *corev1.PersistentVolumeClaim) {
 }
 
 // decidesAnew reports whether a claim changed in a way that may lift what it was refused for.
-func decidesAnew(old, claim *corev1.PersistentVolumeClaim) bool {
+func (c *Controller) decidesAnew(old, claim *corev1.PersistentVolumeClaim) bool {
 	return selectedNode(old) != selectedNode(claim) ||
 		volumehelpers.GetPersistentVolumeClaimClass(old) != volumehelpers.GetPersistentVolumeClaimClass(claim) ||
-		(old.DeletionTimestamp == nil) != (claim.DeletionTimestamp == nil)
+		(old.DeletionTimestamp == nil) != (claim.DeletionTimestamp == nil) ||
+		!equality.Semantic.DeepEqual(old.Spec, claim.Spec) ||
+		c.templatesDiffer(old, claim)
+}
+
+// templatesDiffer reports whether a claim's annotations changed that its class names secrets by.
+func (c *Controller) templatesDiffer(old, claim *corev1.PersistentVolumeClaim) bool {
+	if maps.Equal(old.Annotations, claim.Annotations) {
+		return false
+	}
+	class, err := c.classLister.Get(volumehelpers.GetPersistentVolumeClaimClass(claim))
+	if err != nil {
+		return false // no class, no templates
+	}
+	return slices.ContainsFunc(templateAnnotations(class.Parameters), func(key string) bool {
+		return old.Annotations[key] != claim.Annotations[key]
+	})
 }
 
 // classEvents wake the claims of a class that came or changed in what we read.
 func (c *Controller) classEvents() cache.ResourceEventHandler {
 	wake := func(object any) {
 		if class, ok := object.(*storagev1.StorageClass); ok {
-			c.wakePending(class.Name)
+			c.wakeBy(indexPendingByClass, class.Name)
 		}
 	}
 	return cache.ResourceEventHandlerFuncs{
@@ -116,8 +145,9 @@ func sameClass(a, b *storagev1.StorageClass) bool {
 		equality.Semantic.DeepEqual(a.AllowedTopologies, b.AllowedTopologies)
 }
 
-func (c *Controller) wakePending(class string) {
-	claims, err := c.claims.GetIndexer().ByIndex(indexPendingByClass, class)
+// wakeBy wakes the claims that an index has under a value.
+func (c *Controller) wakeBy(index, value string) {
+	claims, err := c.claims.GetIndexer().ByIndex(index, value)
 	if err != nil {
 		return // only without the index, which New added
 	}
@@ -128,6 +158,42 @@ func (c *Controller) wakePending(class string) {
 	}
 }
 
+// attributesClassEvents wake the claims of a volume attributes class that came or changed.
+func (c *Controller) attributesClassEvents() cache.ResourceEventHandler {
+	wake := func(object any) {
+		if class, ok := object.(*storagev1.VolumeAttributesClass); ok {
+			c.wakeBy(indexPendingByAttributesClass, class.Name)
+		}
+	}
+	return cache.ResourceEventHandlerFuncs{AddFunc: wake, UpdateFunc: func(_, after any) { wake(after) }}
+}
+
+// snapshotEvents wake the claims that are to be made from a snapshot, and look at whether it needs its protection.
+func (c *Controller) snapshotEvents() cache.ResourceEventHandler {
+	changed := func(object any) {
+		snapshot, ok := object.(*snapshotv1.VolumeSnapshot)
+		if !ok {
+			return
+		}
+		source := datasource.Key{Kind: datasource.Snapshot, Namespace: snapshot.Namespace, Name: snapshot.Name}
+		if slices.Contains(snapshot.Finalizers, datasource.FinalizerSnapshot) {
+			c.sourceLoop.Enqueue(source)
+		}
+		c.wakeBy(indexPendingBySource, source.String())
+	}
+	return cache.ResourceEventHandlerFuncs{AddFunc: changed, UpdateFunc: func(_, after any) { changed(after) }}
+}
+
+// grantEvents wake the claims whose source is in the namespace that a grant is of.
+func (c *Controller) grantEvents() cache.ResourceEventHandler {
+	wake := func(object any) {
+		if grant, ok := object.(*gatewayv1beta1.ReferenceGrant); ok {
+			c.wakeBy(indexPendingBySource, grantsOf(grant.Namespace))
+		}
+	}
+	return cache.ResourceEventHandlerFuncs{AddFunc: wake, UpdateFunc: func(_, after any) { wake(after) }}
+}
+
 // volumeEvents enqueue our volumes and forget what was remembered about those that are gone.
 func (c *Controller) volumeEvents() cache.ResourceEventHandler {
 	changed := func(object any) {
@@ -136,7 +202,7 @@ func (c *Controller) volumeEvents() cache.ResourceEventHandler {
 			return
 		}
 		c.written.seen(pv.Name)
-		if driver := c.settings.Driver.Name; ownedBy(pv, driver) || migratedVolume(pv, driver) {
+		if ownedBy(c.settings, pv) {
 			c.volumeLoop.Enqueue(volumeKey(pv.Name))
 		}
 	}

@@ -2,6 +2,10 @@ package provisioner
 
 import (
 	"github.com/prometheus/client_golang/prometheus"
+	corev1 "k8s.io/api/core/v1"
+	volumehelpers "k8s.io/component-helpers/storage/volume"
+
+	"github.com/berth-csi/berth/datasource"
 )
 
 // metrics carry the established provisioner's names and labels, so that dashboards and alerts go on working. Two of its figures are
@@ -48,3 +52,17 @@ func newMetrics(registry prometheus.Registerer, openAttempts func() float64) *me
 		}, openAttempts))
 	return m
 }
+
+// claimLabels are the labels of a claim's metrics.
+type claimLabels struct{ class, source string }
+
+// metricLabels are a claim's labels: its class, and the kind of its source as it names it.
+func metricLabels(claim *corev1.PersistentVolumeClaim) claimLabels {
+	labels := claimLabels{class: volumehelpers.GetPersistentVolumeClaimClass(claim)}
+	if reference, _ := datasource.Resolve(claim); reference.Kind != datasource.None {
+		labels.source = reference.ResourceKind
+	}
+	return labels
+}
+
+func (a *Attempt) labels() claimLabels { return claimLabels{a.Class, a.Source.ResourceKind} }

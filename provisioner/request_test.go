@@ -114,10 +114,8 @@ func TestSealedRequest(t *testing.T) {
 			if tt.settings != nil {
 				tt.settings(&s)
 			}
-			attempt, err := seal(s, tt.claim, tt.class, "n", &topology.Requirement{Requisite: []topology.Segment{zone("a")}})
-			if err != nil {
-				t.Fatal(err)
-			}
+			onNode("n")(tt.claim)
+			attempt := sealed(Input{Settings: s, Claim: tt.claim, Class: tt.class}, &topology.Requirement{Requisite: []topology.Segment{zone("a")}})
 			want := &csipb.CreateVolumeRequest{
 				Name:               testVolume,
 				CapacityRange:      &csipb.CapacityRange{RequiredBytes: 1 << 30},
@@ -145,13 +143,11 @@ func TestSealRefuses(t *testing.T) {
 		"a reserved parameter nobody knows": {makeClaim(), makeClass(parameters("csi.storage.k8s.io/pvc/name", "x")), `"csi.storage.k8s.io/pvc/name" is reserved`},
 		"the file system twice":             {makeClaim(), makeClass(parameters("csi.storage.k8s.io/fstype", "xfs", "fstype", "xfs")), "given twice"},
 		"the file system in two spellings":  {makeClaim(), makeClass(parameters("fsType", "xfs", "fstype", "xfs")), "given twice"},
-		"a secret":                          {makeClaim(), makeClass(parameters("csi.storage.k8s.io/provisioner-secret-name", "s")), "secrets are not supported"},
-		"a secret in the older spelling":    {makeClaim(), makeClass(parameters("csiNodeStageSecretName", "s")), "secrets are not supported"},
 		"an access mode of the future":      {makeClaim(func(c *corev1.PersistentVolumeClaim) { c.Spec.AccessModes = []corev1.PersistentVolumeAccessMode{"X"} }), makeClass(), `access mode "X" is unknown`},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			_, err := seal(testSettings(), tt.claim, tt.class, "", nil)
+			_, err := seal(Input{Settings: testSettings(), Claim: tt.claim, Class: tt.class}, nil)
 			if err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("got %v, want an error with %q", err, tt.want)
 			}
@@ -166,10 +162,7 @@ func TestStoredVolume(t *testing.T) {
 		c.Spec.AccessModes = []corev1.PersistentVolumeAccessMode{corev1.ReadOnlyMany}
 	})
 	class := makeClass(parameters("csi.storage.k8s.io/fstype", "xfs"), func(c *storagev1.StorageClass) { c.MountOptions = []string{"ro"} })
-	attempt, err := seal(s, claim, class, "", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	attempt := sealed(Input{Settings: s, Claim: claim, Class: class}, nil)
 	mode := corev1.PersistentVolumeFilesystem
 	want := &corev1.PersistentVolume{
 		ObjectMeta: metav1.ObjectMeta{
@@ -199,7 +192,7 @@ func TestStoredVolume(t *testing.T) {
 	}
 	answer := &csipb.Volume{VolumeId: "h", CapacityBytes: 2 << 30, VolumeContext: map[string]string{"color": "blue"},
 		AccessibleTopology: []*csipb.Topology{{Segments: map[string]string{"zone": "a"}}}}
-	if diff := cmp.Diff(want, newVolume(s, attempt, answer)); diff != "" {
+	if diff := cmp.Diff(want, completed(s, attempt, answer)); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -212,30 +205,27 @@ func TestStoredVolumeVariants(t *testing.T) {
 		}
 		return v
 	}
-	pv := newVolume(testSettings(), makeAttempt(), answer())
+	pv := completed(testSettings(), makeAttempt(), answer())
 	if got := pv.Spec.Capacity[corev1.ResourceStorage]; got.Value() != 1<<30 {
 		t.Errorf("a volume of unknown size has capacity %s, want what was asked for", got.String())
 	}
 	if pv.Spec.CSI.ReadOnly {
 		t.Error("read-only without the flag")
 	}
-	empty := newVolume(testSettings(), makeAttempt(), answer(func(v *csipb.Volume) { v.AccessibleTopology = []*csipb.Topology{{}, nil} }))
+	empty := completed(testSettings(), makeAttempt(), answer(func(v *csipb.Volume) { v.AccessibleTopology = []*csipb.Topology{{}, nil} }))
 	if empty.Spec.NodeAffinity != nil {
 		t.Errorf("empty segments became %v", empty.Spec.NodeAffinity)
 	}
 	s := testSettings()
 	s.Driver.Topology = false
-	zoned := newVolume(s, makeAttempt(), answer(func(v *csipb.Volume) {
+	zoned := completed(s, makeAttempt(), answer(func(v *csipb.Volume) {
 		v.AccessibleTopology = []*csipb.Topology{{Segments: map[string]string{"zone": "a"}}}
 	}))
 	if zoned.Spec.NodeAffinity != nil {
 		t.Errorf("a driver without topology made %v", zoned.Spec.NodeAffinity)
 	}
-	attempt, err := seal(testSettings(), makeClaim(), makeClass(retain), "", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if kept := newVolume(testSettings(), attempt, answer()); len(kept.Finalizers) > 0 || kept.Spec.PersistentVolumeReclaimPolicy != corev1.PersistentVolumeReclaimRetain {
+	attempt := sealed(Input{Settings: testSettings(), Claim: makeClaim(), Class: makeClass(retain)}, nil)
+	if kept := completed(testSettings(), attempt, answer()); len(kept.Finalizers) > 0 || kept.Spec.PersistentVolumeReclaimPolicy != corev1.PersistentVolumeReclaimRetain {
 		t.Errorf("a retained volume has finalizers %v and policy %s", kept.Finalizers, kept.Spec.PersistentVolumeReclaimPolicy)
 	}
 }
@@ -258,7 +248,7 @@ func TestSameVolume(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			if got := sameVolume(makeVolume(tt.change), wanted); got != tt.want {
+			if got := sameVolume(testSettings(), makeVolume(tt.change), wanted); got != tt.want {
 				t.Errorf("got %v, want %v", got, tt.want)
 			}
 		})

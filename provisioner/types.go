@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/berth-csi/berth/csi"
+	"github.com/berth-csi/berth/datasource"
 )
 
 // Names that are stored in objects. They are the established provisioner's, because volumes outlive whoever made them.
@@ -21,6 +22,10 @@ const (
 	// means none.
 	AnnotationDeletionSecretName      = "volume.kubernetes.io/provisioner-deletion-secret-name"
 	AnnotationDeletionSecretNamespace = "volume.kubernetes.io/provisioner-deletion-secret-namespace"
+	// AnnotationModifySecretName and AnnotationModifySecretNamespace on a volume name the secret for ControllerModifyVolume, which the
+	// resizer calls; there only if the class gives one.
+	AnnotationModifySecretName      = "volume.kubernetes.io/controller-modify-secret-name"
+	AnnotationModifySecretNamespace = "volume.kubernetes.io/controller-modify-secret-namespace"
 	// AnnotationMigratedTo on a claim or volume of an in-tree driver names the CSI driver that took over.
 	AnnotationMigratedTo = "pv.kubernetes.io/migrated-to"
 	// FinalizerVolume keeps a volume's object until the driver has deleted the volume behind it.
@@ -40,6 +45,16 @@ type Settings struct {
 	ImmediateTopology bool   // --immediate-topology
 	ExtraMetadata     bool   // --extra-create-metadata
 	PublishReadOnly   bool   // --controller-publish-readonly
+	TopologyLimit     int    // --topology-limit: segments in a request at most; 0: no limit
+
+	// PreventModeConversion keeps snapshots from becoming volumes of another mode (--prevent-volume-mode-conversion).
+	PreventModeConversion bool
+	// CrossNamespace lets a claim be made from a source in another namespace that grants it (gate CrossNamespaceVolumeDataSource).
+	CrossNamespace bool
+	// AttributesClasses: volume attributes classes are looked at (gate VolumeAttributesClass, and the API server has them).
+	AttributesClasses bool
+	// InTree is the in-tree driver whose volumes the CSI driver has taken over; empty: none.
+	InTree string
 }
 
 // maxUUIDLength is the number of hexadecimal digits of a UID.
@@ -91,6 +106,9 @@ type Attempt struct {
 	Claim        *corev1.ObjectReference    // who the volume is for
 	Class        string                     // name of the storage class
 	SelectedNode string                     // empty for Immediate binding
+	MigratedFrom string                     // in-tree driver of the class, whose kind of object the volume gets; empty: none
+	Source       datasource.Reference       // what the volume is made from
+	Secret       *corev1.SecretReference    // for the driver; nil: none. It is read at each call and kept nowhere
 	Request      *csipb.CreateVolumeRequest // sealed: never changed, and without secrets
 	Template     *corev1.PersistentVolume   // the volume's object, lacking what the driver's answer tells; never changed
 

@@ -1,6 +1,7 @@
 package provisioner
 
 import (
+	"fmt"
 	"maps"
 
 	csipb "github.com/container-storage-interface/spec/lib/go/csi"
@@ -12,8 +13,8 @@ import (
 	"github.com/berth-csi/berth/topology"
 )
 
-// newVolume completes an attempt's template with the driver's answer.
-func newVolume(s Settings, attempt *Attempt, answer *csipb.Volume) *corev1.PersistentVolume {
+// newVolume completes an attempt's template with the driver's answer. The error says what in the answer cannot be stored.
+func newVolume(s Settings, attempt *Attempt, answer *csipb.Volume) (*corev1.PersistentVolume, error) {
 	pv := attempt.Template.DeepCopy()
 	bytes := answer.GetCapacityBytes()
 	if bytes == 0 { // unknown to the driver: what was asked for is what the claim may count on
@@ -24,25 +25,41 @@ func newVolume(s Settings, attempt *Attempt, answer *csipb.Volume) *corev1.Persi
 	pv.Spec.CSI.VolumeAttributes = map[string]string{AttributeIdentity: s.Identity}
 	maps.Copy(pv.Spec.CSI.VolumeAttributes, answer.GetVolumeContext())
 	if s.Driver.Topology {
-		pv.Spec.NodeAffinity = topology.NodeAffinity(csi.Segments(answer.GetAccessibleTopology()))
+		segments := csi.Segments(answer.GetAccessibleTopology())
+		for _, segment := range segments {
+			if err := topology.ValidateSegment(segment); err != nil {
+				return nil, fmt.Errorf("accessible_topology: %w", err)
+			}
+		}
+		pv.Spec.NodeAffinity = topology.NodeAffinity(segments)
 	}
-	return pv
+	if attempt.MigratedFrom == "" {
+		return pv, nil
+	}
+	pv, err := toInTree(pv)
+	if err != nil {
+		return nil, fmt.Errorf("translate it to a volume of in-tree driver %s: %w", attempt.MigratedFrom, err)
+	}
+	return pv, nil
 }
 
 // sameVolume reports whether a stored object is the one that was to be written: the same claim, the same volume behind it, and not on
 // its way out. The name alone proves nothing.
-func sameVolume(stored, wanted *corev1.PersistentVolume) bool {
-	return stored.DeletionTimestamp == nil &&
-		stored.Spec.CSI != nil && stored.Spec.ClaimRef != nil &&
-		stored.Spec.CSI.Driver == wanted.Spec.CSI.Driver &&
-		stored.Spec.CSI.VolumeHandle == wanted.Spec.CSI.VolumeHandle &&
+func sameVolume(s Settings, stored, wanted *corev1.PersistentVolume) bool {
+	have, want := sourceOf(s, stored), sourceOf(s, wanted)
+	return stored.DeletionTimestamp == nil && stored.Spec.ClaimRef != nil && have != nil && want != nil &&
+		have.Driver == want.Driver && have.VolumeHandle == want.VolumeHandle &&
 		stored.Spec.ClaimRef.UID == wanted.Spec.ClaimRef.UID
 }
 
 // refersTo reports whether an object is of the driver's volume with this handle, whatever claim it is for. The volume is that object's
 // to keep or to delete.
-func refersTo(stored *corev1.PersistentVolume, driver, handle string) bool {
-	return stored != nil && stored.Spec.CSI != nil && stored.Spec.CSI.Driver == driver && stored.Spec.CSI.VolumeHandle == handle
+func refersTo(s Settings, stored *corev1.PersistentVolume, handle string) bool {
+	if stored == nil {
+		return false
+	}
+	source := sourceOf(s, stored)
+	return source != nil && source.Driver == s.Driver.Name && source.VolumeHandle == handle
 }
 
 // isFor reports whether an object is for the claim with this UID.

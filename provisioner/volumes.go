@@ -44,7 +44,7 @@ func (c *Controller) workVolume(ctx context.Context, key volumeKey) worker.Resul
 	case RefuseVolume:
 		return c.deleteFailed(in.Volume, action.Message)
 	case DeleteVolume:
-		return c.deleteVolume(ctx, in.Volume, action.Handle)
+		return c.deleteVolume(ctx, in.Volume, action)
 	case DeleteObject:
 		return c.deleteObject(ctx, in.Volume)
 	}
@@ -64,11 +64,9 @@ func (c *Controller) gatherVolume(key volumeKey) (VolumeInput, error) {
 	in.Volume = pv
 	in.Progress = c.deletion.progress(pv.UID)
 	if _, ok := pv.Annotations[AnnotationDeletionSecretName]; !ok && pv.Spec.StorageClassName != "" {
-		class, err := absent(c.classLister.Get(pv.Spec.StorageClassName))
-		if err != nil {
+		if in.Class, err = absent(c.classLister.Get(pv.Spec.StorageClassName)); err != nil {
 			return in, fmt.Errorf("read storage class %q: %w", pv.Spec.StorageClassName, err)
 		}
-		in.SecretByClass = class != nil && namesProvisionerSecret(class.Parameters)
 	}
 	if c.attachments == nil {
 		return in, nil
@@ -87,18 +85,26 @@ func (c *Controller) gatherVolume(key volumeKey) (VolumeInput, error) {
 }
 
 // deleteVolume calls the driver once; a failure to delete the object afterwards does not call it again.
-func (c *Controller) deleteVolume(ctx context.Context, pv *corev1.PersistentVolume, handle string) worker.Result {
+func (c *Controller) deleteVolume(ctx context.Context, pv *corev1.PersistentVolume, action DeleteVolume) worker.Result {
 	began := time.Now()
 	if gone, err := c.goneMeanwhile(ctx, pv); err != nil {
 		return worker.Backoff(err)
 	} else if gone {
 		return worker.Done()
 	}
-	err := c.driver.DeleteVolume(ctx, &csipb.DeleteVolumeRequest{VolumeId: handle})
+	secrets, err := c.readSecret(ctx, action.Secret)
+	if apierrors.IsNotFound(err) { // the driver may need it or not
+		klog.FromContext(ctx).Info("The secret for deleting a volume does not exist, trying without", "volume", pv.Name,
+			"secret", klog.KRef(action.Secret.Namespace, action.Secret.Name))
+	} else if err != nil {
+		return c.deleteFailed(pv, fmt.Sprintf("secret %q in namespace %q, which the driver needs to delete volume %q, could not be read: %v",
+			action.Secret.Name, action.Secret.Namespace, action.Handle, err))
+	}
+	err = c.driver.DeleteVolume(csi.Migrated(ctx, action.Migrated), &csipb.DeleteVolumeRequest{VolumeId: action.Handle, Secrets: secrets})
 	outcome := csi.Classify(csi.DeleteVolume, err)
 	c.metrics.outcomes.WithLabelValues("DeleteVolume", outcome.Class.String()).Inc()
 	if outcome.Class != csi.Done {
-		return c.deleteFailed(pv, fmt.Sprintf("the driver could not delete volume %q, will try again: %s", handle, outcome))
+		return c.deleteFailed(pv, fmt.Sprintf("the driver could not delete volume %q, will try again: %s", action.Handle, outcome))
 	}
 	c.deletion.advance(pv.UID, VolumeDeleted)
 	result := c.deleteObject(ctx, pv)
@@ -144,7 +150,7 @@ func (c *Controller) deleteObject(ctx context.Context, pv *corev1.PersistentVolu
 		return result
 	}
 	c.objectDeleted(pv)
-	klog.FromContext(ctx).Info("Volume deleted", "volume", pv.Name, "handle", pv.Spec.CSI.VolumeHandle)
+	klog.FromContext(ctx).Info("Volume deleted", "volume", pv.Name, "uid", pv.UID)
 	return worker.Done()
 }
 

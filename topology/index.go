@@ -2,46 +2,8 @@ package topology
 
 import (
 	"maps"
-	"slices"
-	"strings"
 	"sync"
 )
-
-// KeySet is a set of topology keys as a comparable value, in sorted order. A driver normally registers the same set on
-// every node; while it is upgraded there may be two.
-type KeySet struct {
-	joined string
-}
-
-// NewKeySet makes a KeySet. The slice is neither kept nor changed.
-func NewKeySet(keys []string) KeySet {
-	sorted := slices.Clone(keys)
-	slices.Sort(sorted)
-	return KeySet{joined: strings.Join(slices.Compact(sorted), recordSeparator)}
-}
-
-// keySet returns the segment's keys.
-func (s Segment) keySet() KeySet {
-	keys := make([]string, 0, s.Len())
-	for key := range s.All() {
-		keys = append(keys, key)
-	}
-	return NewKeySet(keys)
-}
-
-// Keys returns the sorted keys.
-func (k KeySet) Keys() []string {
-	if k.joined == "" {
-		return nil
-	}
-	return strings.Split(k.joined, recordSeparator)
-}
-
-// IsZero reports whether there are no keys.
-func (k KeySet) IsZero() bool { return k.joined == "" }
-
-// String is the form people read: "key,key".
-func (k KeySet) String() string { return strings.Join(k.Keys(), ",") }
 
 // Index knows the distinct segments of a cluster for one driver. It is fed with each Node's labels and each CSINode's topology
 // keys as they change, and keeps a count of nodes per segment, so a change costs as much as the one node it touches. Only
@@ -49,10 +11,11 @@ func (k KeySet) String() string { return strings.Join(k.Keys(), ",") }
 //
 // The zero Index is not usable; call NewIndex. Safe for concurrent use.
 type Index struct {
-	mu       sync.Mutex
-	nodes    map[string]*indexedNode
-	keys     map[KeySet]*keySetSegments
-	onChange func()
+	mu         sync.Mutex
+	nodes      map[string]*indexedNode
+	registered counter                   // the nodes where the driver is registered, each in the keys registered there
+	labelled   map[KeySet]*labelledNodes // for each set of keys that some CSINode registered
+	onChange   func()
 }
 
 type indexedNode struct {
@@ -63,47 +26,31 @@ type indexedNode struct {
 	keys       KeySet
 }
 
-// keySetSegments counts nodes per segment for one set of keys.
-type keySetSegments struct {
-	registrations int     // CSINodes that registered exactly these keys
-	labelled      counter // nodes that carry all these labels
-	registered    counter // those of them whose driver instance registered exactly these keys
+// labelledNodes are the nodes that carry all labels of one set of keys, whether or not the driver is there.
+type labelledNodes struct {
+	registrations int // CSINodes that registered exactly these keys
+	segments      counter
 }
 
-// counter counts nodes per segment and remembers the sorted list of segments until one comes or goes.
-type counter struct {
-	nodes map[Segment]int
-	list  []Segment // nil: to be made again
+// in returns the node's segment in the given keys, sorted, and false if it lacks a label.
+func (n *indexedNode) in(keys []string) (Segment, bool) {
+	if !n.present {
+		return Segment{}, false
+	}
+	return SegmentOf(n.labels, keys)
 }
 
-// add changes the count of one segment.
-func (c *counter) add(segment Segment, by int) {
-	if c.nodes == nil {
-		c.nodes = map[Segment]int{}
+// own returns the node's segment in the keys that the driver registered there. No keys make no segment: it would say nothing.
+func (n *indexedNode) own() (Segment, bool) {
+	if !n.registered || n.keys.IsZero() {
+		return Segment{}, false
 	}
-	was := c.nodes[segment]
-	if was+by == 0 {
-		delete(c.nodes, segment)
-	} else {
-		c.nodes[segment] = was + by
-	}
-	if was == 0 || was+by == 0 {
-		c.list = nil
-	}
-}
-
-// sorted returns the segments that have nodes, in order. The list is made anew, not changed, when the segments change, so
-// callers may keep it.
-func (c *counter) sorted() []Segment {
-	if c.list == nil {
-		c.list = slices.SortedFunc(maps.Keys(c.nodes), Segment.Compare)
-	}
-	return c.list
+	return n.in(n.keys.Keys())
 }
 
 // NewIndex returns an empty Index.
 func NewIndex() *Index {
-	return &Index{nodes: map[string]*indexedNode{}, keys: map[KeySet]*keySetSegments{}}
+	return &Index{nodes: map[string]*indexedNode{}, labelled: map[KeySet]*labelledNodes{}}
 }
 
 // SetNode records a Node's labels. The map must not change afterwards.
@@ -146,75 +93,63 @@ func (x *Index) change(name string, apply func(*indexedNode)) {
 func (x *Index) apply(name string, apply func(*indexedNode)) bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	before := indexedNode{}
-	node := x.nodes[name]
-	if node != nil {
+	var before indexedNode
+	if node := x.nodes[name]; node != nil {
 		before = *node
-	} else {
-		node = &indexedNode{}
-		x.nodes[name] = node
 	}
-	apply(node)
-	if before.csiNode == node.csiNode && before.registered == node.registered && before.keys == node.keys &&
-		before.present == node.present && maps.Equal(before.labels, node.labels) {
+	after := before
+	apply(&after)
+	if before.csiNode == after.csiNode && before.registered == after.registered && before.keys == after.keys &&
+		before.present == after.present && maps.Equal(before.labels, after.labels) {
 		return false
 	}
-	x.count(before, -1)
-	x.register(before, *node)
-	x.count(*node, +1)
-	if !node.present && !node.csiNode {
+	if after.present || after.csiNode {
+		x.nodes[name] = &after
+	} else {
 		delete(x.nodes, name)
 	}
+	x.move(&before, &after)
+	x.register(&before, &after)
 	return true
 }
 
-// count adds a node to, or takes it from, every set of keys.
-func (x *Index) count(node indexedNode, by int) {
-	if !node.present {
-		return
-	}
-	for keys, segments := range x.keys {
-		segments.count(node, keys, by)
-	}
-}
-
-func (s *keySetSegments) count(node indexedNode, keys KeySet, by int) {
-	segment, ok := SegmentOf(node.labels, keys.Keys())
-	if !ok {
-		return
-	}
-	s.labelled.add(segment, by)
-	if node.registered && node.keys == keys {
-		s.registered.add(segment, by)
+// move takes a node from the segments it was in to those it is in.
+func (x *Index) move(before, after *indexedNode) {
+	from, was := before.own()
+	to, is := after.own()
+	x.registered.move(from, was, to, is)
+	for set, nodes := range x.labelled {
+		keys := set.Keys()
+		from, was := before.in(keys)
+		to, is := after.in(keys)
+		nodes.segments.move(from, was, to, is)
 	}
 }
 
-// register keeps the sets of keys that some CSINode registered. It runs between taking a node out and putting it in again, so a
-// new set counts all nodes but the one that is being changed.
-func (x *Index) register(before, after indexedNode) {
+// register keeps the sets of keys that some CSINode registered.
+func (x *Index) register(before, after *indexedNode) {
 	if before.registered == after.registered && before.keys == after.keys {
 		return
 	}
 	if before.registered {
-		if segments := x.keys[before.keys]; segments.registrations == 1 {
-			delete(x.keys, before.keys)
+		if nodes := x.labelled[before.keys]; nodes.registrations == 1 {
+			delete(x.labelled, before.keys)
 		} else {
-			segments.registrations--
+			nodes.registrations--
 		}
 	}
 	if !after.registered {
 		return
 	}
-	if segments, ok := x.keys[after.keys]; ok {
-		segments.registrations++
+	if nodes, ok := x.labelled[after.keys]; ok {
+		nodes.registrations++
 		return
 	}
-	segments := &keySetSegments{registrations: 1}
-	for _, node := range x.nodes {
-		// The node being changed is already as it will be, and is counted by the caller.
-		if node.present && !(node.registered && node.keys == after.keys) {
-			segments.count(*node, after.keys, +1)
+	nodes, keys := &labelledNodes{registrations: 1}, after.keys.Keys()
+	for _, node := range x.nodes { // with the one that changed
+		if segment, ok := node.in(keys); ok {
+			nodes.segments.add(segment, +1)
 		}
 	}
-	x.keys[after.keys] = segments
+	x.labelled[after.keys] = nodes
 }

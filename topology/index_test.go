@@ -3,6 +3,7 @@ package topology
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -198,12 +199,102 @@ func TestOnlyChangesAreTold(t *testing.T) {
 	}
 }
 
-func TestKeySetDoesNotTouchItsSource(t *testing.T) {
-	keys := []string{"zone", "host"} // an informer's
+func TestKeySetIsAValue(t *testing.T) {
+	keys := []string{"zone", "host", "zone"} // an informer's
 	if got := NewKeySet(keys).String(); got != "host,zone" {
 		t.Errorf("got %q", got)
 	}
-	if diff := cmp.Diff([]string{"zone", "host"}, keys); diff != "" {
+	if diff := cmp.Diff([]string{"zone", "host", "zone"}, keys); diff != "" {
 		t.Error(diff)
+	}
+	if NewKeySet(keys) != NewKeySet([]string{"host", "zone"}) || NewKeySet(keys) != seg("zone", "a", "host", "b").keySet() {
+		t.Error("the same keys are not the same set")
+	}
+	none := NewKeySet(nil)
+	if !none.IsZero() || none != (KeySet{}) || none.Keys() != nil || none.String() != "" {
+		t.Errorf("no keys make %v", none)
+	}
+	if odd := NewKeySet([]string{""}); odd.IsZero() {
+		t.Error("a key without characters is no key")
+	}
+}
+
+func TestIndexLeavesInformersObjectsAlone(t *testing.T) {
+	index := NewIndex()
+	csiNode := &storagev1.CSINode{ObjectMeta: metav1.ObjectMeta{Name: "n1"}, Spec: storagev1.CSINodeSpec{
+		Drivers: []storagev1.CSINodeDriver{{Name: "driver", TopologyKeys: []string{"zone", "rack"}}}}}
+	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n1", Labels: map[string]string{"zone": "a", "rack": "1"}}}
+	nodeBefore, csiNodeBefore := node.DeepCopy(), csiNode.DeepCopy()
+	index.NodeEvents().OnAdd(node, true)
+	index.CSINodeEvents("driver").OnAdd(csiNode, true)
+	if diff := cmp.Diff([]string{"rack=1,zone=a"}, names(index.RegisteredSegments())); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff(csiNodeBefore, csiNode) + cmp.Diff(nodeBefore, node); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestIndexIgnoresObjectsOfOtherTypes(t *testing.T) {
+	index := NewIndex()
+	index.NodeEvents().OnAdd(&storagev1.CSINode{ObjectMeta: metav1.ObjectMeta{Name: "n1"}}, true)
+	index.CSINodeEvents("driver").OnAdd(&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n1"}}, true)
+	index.NodeEvents().OnDelete("n1")
+	if len(index.nodes) != 0 {
+		t.Errorf("got %v, want nothing", index.nodes)
+	}
+}
+
+func TestIndexForgetsNodesThatAreGone(t *testing.T) {
+	index := NewIndex()
+	for range 2 { // a deletion may be told again, or of what was never seen
+		index.DeleteNode("n1")
+		index.DeleteCSINode("n1")
+		index.SetNode("n1", map[string]string{"zone": "a"})
+		index.SetRegistration("n1", NewKeySet([]string{"zone"}))
+		index.DeleteNode("n1")
+		index.DeleteNode("n1")
+		index.DeleteCSINode("n1")
+		index.DeleteCSINode("n1")
+	}
+	if len(index.nodes) != 0 || len(index.labelled) != 0 || len(index.registered.nodes) != 0 {
+		t.Errorf("left: %v, %v, %v", index.nodes, index.labelled, index.registered.nodes)
+	}
+}
+
+// TestListFollowsChanges compares a counter's list, asked for now and then, with sorting what is there.
+func TestListFollowsChanges(t *testing.T) {
+	for seed := range uint64(100) {
+		random := rand.New(rand.NewPCG(seed, 4))
+		all := numbered(1 + random.IntN(40))
+		var counts counter
+		var handedOut, copied [][]Segment
+		for range 400 {
+			segment := all[random.IntN(len(all))]
+			if counts.nodes[segment] > 0 && random.IntN(2) == 0 {
+				counts.add(segment, -1)
+			} else {
+				counts.add(segment, +1)
+			}
+			if len(counts.changed) > len(all) {
+				t.Fatalf("seed %d: %d changes of %d segments wait to be asked about", seed, len(counts.changed), len(all))
+			}
+			if random.IntN(4) > 0 {
+				continue
+			}
+			got := counts.sorted()
+			if diff := cmp.Diff(names(slices.SortedFunc(maps.Keys(counts.nodes), Segment.Compare)), names(got)); diff != "" {
+				t.Fatalf("seed %d: %s", seed, diff)
+			}
+			if len(got) != cap(got) {
+				t.Fatalf("seed %d: %d segments with room for %d: an append would change what others hold", seed, len(got), cap(got))
+			}
+			handedOut, copied = append(handedOut, got), append(copied, slices.Clone(got))
+		}
+		for i := range handedOut {
+			if !slices.Equal(handedOut[i], copied[i]) {
+				t.Fatalf("seed %d: list %d changed after it was handed out", seed, i)
+			}
+		}
 	}
 }

@@ -3,7 +3,6 @@ package topology
 import (
 	"errors"
 	"fmt"
-	"slices"
 )
 
 // ErrNodeGone says that a selected node, or its CSINode, is not known. If it really is gone, waiting helps nobody and the claim goes
@@ -26,7 +25,7 @@ func (x *Index) NodeSegment(name string) (Segment, error) {
 	case node.keys.IsZero():
 		return Segment{}, fmt.Errorf("CSINode %q lists the driver without topology keys", name)
 	}
-	segment, ok := SegmentOf(node.labels, node.keys.Keys())
+	segment, ok := node.own()
 	if !ok {
 		return Segment{}, fmt.Errorf("node %q lacks a label for one of the driver's topology keys %s", name, node.keys)
 	}
@@ -38,8 +37,8 @@ func (x *Index) NodeSegment(name string) (Segment, error) {
 func (x *Index) LabelledSegments(like Segment) []Segment {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if segments := x.keys[like.keySet()]; segments != nil {
-		return segments.labelled.sorted()
+	if nodes := x.labelled[like.keySet()]; nodes != nil {
+		return nodes.segments.sorted()
 	}
 	return nil
 }
@@ -51,21 +50,5 @@ func (x *Index) LabelledSegments(like Segment) []Segment {
 func (x *Index) RegisteredSegments() []Segment {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	var all []Segment
-	sets := 0
-	for keys, segments := range x.keys {
-		if keys.IsZero() {
-			continue // its single segment says nothing
-		}
-		sets++
-		if sets == 1 {
-			all = segments.registered.sorted()
-			continue
-		}
-		all = append(slices.Clip(all), segments.registered.sorted()...)
-	}
-	if sets > 1 {
-		return sortUnique(all)
-	}
-	return all
+	return x.registered.sorted()
 }

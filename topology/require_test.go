@@ -34,6 +34,35 @@ func TestRequire(t *testing.T) {
 		"delayed, allowed: one that the selected node is in first": {
 			Need{Selected: seg("zone", "c", "rack", "1"), Allowed: zones("a", "c"), Candidates: abc},
 			want{requisite: []string{"zone=a", "zone=c"}, preferred: []string{"zone=c", "zone=a"}}},
+		"delayed, allowed: the widest that the selected node is in first": {
+			Need{Selected: seg("zone", "c", "rack", "1"), Allowed: []Segment{seg("zone", "b"), seg("zone", "c"), seg("zone", "c", "rack", "1")}},
+			want{requisite: []string{"zone=b", "zone=c", "rack=1,zone=c"}, preferred: []string{"zone=c", "rack=1,zone=c", "zone=b"}}},
+		"delayed, allowed by keys and values of the node itself": {
+			Need{Selected: seg("zone", "c"), Allowed: []Segment{seg("rack", "1"), seg("zone", "c"), seg("zone", "d")}},
+			want{requisite: []string{"rack=1", "zone=c", "zone=d"}, preferred: []string{"zone=c", "zone=d", "rack=1"}}},
+		"delayed, allowed by another key than the node's": {
+			Need{Selected: seg("zone", "a"), Allowed: []Segment{seg("rack", "1")}, Candidates: abc},
+			want{err: "in none of the 1 segments"}},
+		"delayed, allowed more narrowly than the node's keys say": {
+			Need{Selected: seg("zone", "a"), Allowed: []Segment{seg("rack", "1", "zone", "a")}, Candidates: abc},
+			want{err: "in none of the 1 segments"}},
+		"delayed, the node left its segment after it was read": {
+			Need{Selected: seg("zone", "d"), Candidates: abc},
+			want{err: "in none of the 3 segments"}},
+		"delayed, no candidates": {
+			Need{Selected: seg("zone", "d")}, want{err: "in none of the 0 segments"}},
+		"delayed, the class allows nothing": {
+			Need{Selected: seg("zone", "a"), Allowed: []Segment{}, Candidates: abc},
+			want{err: "in none of the 0 segments"}},
+		"delayed, strict, the class allows nothing": {
+			Need{Selected: seg("zone", "a"), Strict: true, Allowed: []Segment{}, Candidates: abc},
+			want{err: "not among the class's allowed topologies"}},
+		"delayed, strict, allowed by another key than the node's": {
+			Need{Selected: seg("zone", "a"), Strict: true, Allowed: []Segment{seg("rack", "1")}},
+			want{err: "not among the class's allowed topologies"}},
+		"delayed, --immediate-topology does not matter": {
+			Need{Selected: seg("zone", "a"), Immediate: true, Candidates: abc},
+			want{requisite: []string{"zone=a", "zone=b", "zone=c"}, preferred: []string{"zone=a", "zone=b", "zone=c"}}},
 		"delayed, allowed, selected in none of them": {
 			Need{Selected: seg("zone", "b"), Allowed: zones("a", "c")},
 			want{err: "in none of the 2 segments"}},
@@ -46,6 +75,15 @@ func TestRequire(t *testing.T) {
 		"Immediate, allowed, --immediate-topology=false: allowed still counts": {
 			Need{ClaimName: "data", Allowed: zones("a")},
 			want{requisite: []string{"zone=a"}, preferred: []string{"zone=a"}}},
+		"Immediate: strict does not matter": {
+			Need{ClaimName: "data-web-1", Immediate: true, Strict: true, Candidates: abc},
+			want{requisite: []string{"zone=a", "zone=b", "zone=c"}, preferred: rotatedNames(abc, "web", 1)}},
+		"Immediate, the class allows nothing": {
+			Need{ClaimName: "data", Immediate: true, Allowed: []Segment{}, Candidates: abc},
+			want{err: "nothing satisfies the class's allowed topologies"}},
+		"Immediate, --immediate-topology=false, the class allows nothing": {
+			Need{ClaimName: "data", Allowed: []Segment{}, Candidates: abc},
+			want{err: "nothing satisfies the class's allowed topologies"}},
 		"Immediate, --immediate-topology=false: the driver chooses": {
 			Need{ClaimName: "data", Candidates: abc}, want{none: true}},
 		"Immediate, no candidates": {
@@ -119,47 +157,25 @@ func TestSpread(t *testing.T) {
 			t.Errorf("the volumes of replica %d are in %s and %s, want one segment", i, data, log)
 		}
 	}
-	// 4294967296 does not fit 32 bits: it is a name, not an ordinal.
-	if _, index := spread("data-4294967296"); index != 0 {
-		t.Errorf("index %d of a number that is too large", index)
-	}
 }
 
-func BenchmarkRequire(b *testing.B) {
-	for _, nodes := range []int{1000, 5000} {
-		index := NewIndex()
-		keys := NewKeySet([]string{"host"})
-		for i := range nodes {
-			name := fmt.Sprintf("n%04d", i)
-			index.SetNode(name, map[string]string{"host": name, "zone": "a"})
-			index.SetRegistration(name, keys)
+func TestSpreadHashesWhatTheEstablishedProvisionerHashes(t *testing.T) {
+	tests := map[string]struct { // the hashes are FNV-1, computed elsewhere
+		hash, index uint32
+	}{
+		"data":                {1959470013, 0},
+		"data-web-x":          {412248343, 0}, // no number: the whole name
+		"data-web-0":          {1181096325, 0},
+		"log-web-7":           {1181096325, 7},
+		"my-data-web-007":     {1181096325, 7},
+		"web-4294967295":      {1181096325, 4294967295},
+		"data-web-4294967296": {2450562679, 0}, // does not fit 32 bits: a name, not an ordinal
+		"data--3":             {2166136261, 3},
+		"":                    {2166136261, 0},
+	}
+	for claim, want := range tests {
+		if hash, index := spread(claim); hash != want.hash || index != want.index {
+			t.Errorf("%q: got %d and %d, want %d and %d", claim, hash, index, want.hash, want.index)
 		}
-		run := func(name string, need func() Need) {
-			b.Run(fmt.Sprintf("%s/%d", name, nodes), func(b *testing.B) {
-				b.ReportAllocs()
-				for b.Loop() {
-					if _, err := Require(need()); err != nil {
-						b.Fatal(err)
-					}
-				}
-			})
-		}
-		run("immediate", func() Need {
-			return Need{ClaimName: "data-web-7", Immediate: true, Candidates: index.RegisteredSegments()}
-		})
-		run("selected-strict", func() Need {
-			s, err := index.NodeSegment("n0007")
-			if err != nil {
-				b.Fatal(err)
-			}
-			return Need{Selected: s, Strict: true}
-		})
-		run("selected", func() Need {
-			s, err := index.NodeSegment("n0007")
-			if err != nil {
-				b.Fatal(err)
-			}
-			return Need{Selected: s, Candidates: index.LabelledSegments(s)}
-		})
 	}
 }

@@ -10,13 +10,15 @@ import (
 // Segment is one place in a cluster: topology keys with a value each, as a comparable value. Two segments are equal exactly if
 // they have the same keys with the same values. The zero Segment has no keys.
 type Segment struct {
-	// Pairs sorted by key: key, unit separator, value, record separator. Neither separator can occur in a label.
+	// Pairs sorted by key: key, unit separator, value, record separator. The separators are below every character of a label, so that
+	// "n1" comes before "n10".
 	encoded string
 }
 
 const (
 	unitSeparator   = "\x1f"
 	recordSeparator = "\x1e"
+	escapeCharacter = "\x1d"
 )
 
 // NewSegment makes a Segment of the given keys and values. The map is not kept.
@@ -46,20 +48,49 @@ func SegmentOf(labels map[string]string, keys []string) (Segment, bool) {
 }
 
 func writePair(b *strings.Builder, key, value string) {
-	b.WriteString(key)
+	b.WriteString(escape(key))
 	b.WriteString(unitSeparator)
-	b.WriteString(value)
+	b.WriteString(escape(value))
 	b.WriteString(recordSeparator)
+}
+
+// escape keeps the separators out of keys and values. Labels have none, but a driver may answer with anything, and the API server does
+// not look at the values of a class's allowed topologies.
+func escape(text string) string {
+	if !strings.ContainsAny(text, escapeCharacter+recordSeparator+unitSeparator) {
+		return text
+	}
+	return strings.NewReplacer(escapeCharacter, escapeCharacter+"e", recordSeparator, escapeCharacter+"r",
+		unitSeparator, escapeCharacter+"u").Replace(text)
+}
+
+func unescape(text string) string {
+	if !strings.Contains(text, escapeCharacter) {
+		return text
+	}
+	return strings.NewReplacer(escapeCharacter+"e", escapeCharacter, escapeCharacter+"r", recordSeparator,
+		escapeCharacter+"u", unitSeparator).Replace(text)
+}
+
+// pairs iterates over the encoded pairs, without their record separators.
+func (s Segment) pairs() func(yield func(pair string) bool) {
+	return func(yield func(string) bool) {
+		for rest := s.encoded; rest != ""; {
+			var pair string
+			pair, rest, _ = strings.Cut(rest, recordSeparator)
+			if !yield(pair) {
+				return
+			}
+		}
+	}
 }
 
 // All iterates over the segment's keys and values in the order of the keys.
 func (s Segment) All() func(yield func(key, value string) bool) {
 	return func(yield func(string, string) bool) {
-		for rest := s.encoded; rest != ""; {
-			var pair string
-			pair, rest, _ = strings.Cut(rest, recordSeparator)
+		for pair := range s.pairs() {
 			key, value, _ := strings.Cut(pair, unitSeparator)
-			if !yield(key, value) {
+			if !yield(unescape(key), unescape(value)) {
 				return
 			}
 		}
@@ -82,13 +113,13 @@ func (s Segment) IsZero() bool { return s.encoded == "" }
 
 // Contains reports whether every key of other is here with the same value: whoever is in s is also in other.
 func (s Segment) Contains(other Segment) bool {
-	if s == other {
-		return true
-	}
-	mine := s.Map()
-	for key, value := range other.All() {
-		if have, ok := mine[key]; !ok || have != value {
-			return false
+	rest := s.encoded
+	for want := range other.pairs() { // in the same order as ours
+		for have := ""; have != want; {
+			if rest == "" {
+				return false
+			}
+			have, rest, _ = strings.Cut(rest, recordSeparator)
 		}
 	}
 	return true

@@ -20,8 +20,9 @@ func clusterRules() []rbacv1.PolicyRule {
 	return []rbacv1.PolicyRule{
 		// Writes the volume it created, adds and takes off its finalizer, removes what is deleted.
 		rule("", "persistentvolumes", "get", "list", "watch", "create", "patch", "delete"),
-		// Reads claims; patches away the selected node when it gives a claim back to the scheduler.
-		rule("", "persistentvolumeclaims", "get", "list", "watch", "patch"),
+		// Reads claims; patches away the selected node when it gives a claim back to the scheduler. Update is what the
+		// established provisioner does that with, so a role made for that has it too.
+		rule("", "persistentvolumeclaims", "get", "list", "watch", "update", "patch"),
 		// What a claim asks for.
 		rule("storage.k8s.io", "storageclasses", "get", "list", "watch"),
 		// Which nodes have the driver, and the topology keys it uses.
@@ -32,6 +33,15 @@ func clusterRules() []rbacv1.PolicyRule {
 		rule("storage.k8s.io", "volumeattachments", "get", "list", "watch"),
 		// Says on the claim what became of it; patch counts the repetitions of an event.
 		rule("", "events", "create", "patch"),
+		// What a class has the driver called with.
+		rule("", "secrets", "get"),
+		// What a claim wants to be changeable later.
+		rule("storage.k8s.io", "volumeattributesclasses", "get", "list", "watch"),
+		// What a claim is restored from, and the finalizer that keeps it there meanwhile.
+		rule("snapshot.storage.k8s.io", "volumesnapshots", "get", "list", "watch", "update", "patch"),
+		rule("snapshot.storage.k8s.io", "volumesnapshotcontents", "get", "list"),
+		// Whether a claim may be made from something in another namespace.
+		rule("gateway.networking.k8s.io", "referencegrants", "get", "list", "watch"),
 	}
 }
 

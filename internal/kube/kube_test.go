@@ -21,11 +21,11 @@ func meta(name string) metav1.ObjectMeta {
 
 func trimmed(t *testing.T, object any) any {
 	t.Helper()
-	got, err := Trim("driver")(object)
+	got, err := Trim("driver", "in-tree")(object)
 	if err != nil {
 		t.Fatal(err)
 	}
-	again, err := Trim("driver")(got) // informers may run it twice
+	again, err := Trim("driver", "in-tree")(got) // informers may run it twice
 	if err != nil {
 		t.Fatal(err)
 	}

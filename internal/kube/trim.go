@@ -5,6 +5,8 @@
 package kube
 
 import (
+	"slices"
+
 	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -15,14 +17,15 @@ import (
 // claims and 5,000 nodes most of a cache would otherwise be fields that nobody looks at: managed fields, container images,
 // the claims and volumes of other drivers.
 //
-// A field that a new feature reads must be kept here first; a test that reads it through a real informer fails otherwise.
-func Trim(driver string) cache.TransformFunc {
+// A field that a new feature reads must be kept here first; a test that reads it through a real informer fails otherwise. inTree is the
+// in-tree driver that the driver took over; empty: none.
+func Trim(driver, inTree string) cache.TransformFunc {
 	return func(object any) (any, error) {
 		switch o := object.(type) {
 		case *corev1.PersistentVolumeClaim:
 			return trimClaim(o), nil
 		case *corev1.PersistentVolume:
-			return trimVolume(o, driver), nil
+			return trimVolume(o, driver, inTree), nil
 		case *corev1.Node:
 			return &corev1.Node{ObjectMeta: metav1.ObjectMeta{
 				Name: o.Name, UID: o.UID, ResourceVersion: o.ResourceVersion, Labels: o.Labels,
@@ -47,9 +50,15 @@ func identity(meta metav1.ObjectMeta) metav1.ObjectMeta {
 	}
 }
 
+// cloningProtection on a claim tells that volumes are, or were, made from it.
+const cloningProtection = "provisioner.storage.kubernetes.io/cloning-protection"
+
 // trimClaim drops what kubectl left in the annotations and, of a claim that has its volume, everything that only matters before.
 func trimClaim(claim *corev1.PersistentVolumeClaim) *corev1.PersistentVolumeClaim {
 	slim := &corev1.PersistentVolumeClaim{ObjectMeta: identity(claim.ObjectMeta)}
+	if slices.Contains(claim.Finalizers, cloningProtection) {
+		slim.Finalizers = []string{cloningProtection}
+	}
 	if claim.Spec.VolumeName != "" {
 		slim.Spec.VolumeName = claim.Spec.VolumeName
 		slim.Spec.StorageClassName = claim.Spec.StorageClassName
@@ -65,11 +74,15 @@ func trimAnnotations(all map[string]string) map[string]string {
 	return all
 }
 
-// migratedTo on a volume of an in-tree driver names the CSI driver that took over.
-const migratedTo = "pv.kubernetes.io/migrated-to"
+// Annotations on volumes of an in-tree driver: who made them, and the CSI driver that took over.
+const (
+	provisionedBy = "pv.kubernetes.io/provisioned-by"
+	migratedTo    = "pv.kubernetes.io/migrated-to"
+)
 
-// trimVolume keeps what deletion needs of this driver's volumes, and of others' no more than that they exist.
-func trimVolume(pv *corev1.PersistentVolume, driver string) *corev1.PersistentVolume {
+// trimVolume keeps what deletion needs of this driver's volumes, and of others' no more than that they exist. An in-tree volume that the
+// driver took over is kept whole: translating it needs its source, its labels and its node affinity.
+func trimVolume(pv *corev1.PersistentVolume, driver, inTree string) *corev1.PersistentVolume {
 	slim := &corev1.PersistentVolume{ObjectMeta: identity(pv.ObjectMeta)}
 	if pv.Spec.ClaimRef != nil {
 		slim.Spec.ClaimRef = &corev1.ObjectReference{
@@ -80,7 +93,10 @@ func trimVolume(pv *corev1.PersistentVolume, driver string) *corev1.PersistentVo
 	switch {
 	case source != nil && source.Driver == driver:
 		slim.Spec.CSI = &corev1.CSIPersistentVolumeSource{Driver: source.Driver, VolumeHandle: source.VolumeHandle}
-	case source == nil && pv.Annotations[migratedTo] == driver:
+	case source == nil && inTree != "" && (pv.Annotations[migratedTo] == driver || pv.Annotations[provisionedBy] == inTree):
+		pv.ManagedFields = nil
+		trimAnnotations(pv.Annotations)
+		return pv
 	default:
 		return slim
 	}

@@ -23,11 +23,13 @@ import (
 // Main runs the command and returns the process's exit code. Whatever goes wrong is one line on stderr and code 1.
 func Main(ctx context.Context, version string, args []string, stdout, stderr io.Writer) int {
 	defer logs.FlushLogs()
-	command := NewCommand(version)
-	command.SetArgs(args)
-	command.SetOut(stdout)
-	command.SetErr(stderr)
-	err := command.ExecuteContext(ctx)
+	command, err := NewCommand(version)
+	if err == nil {
+		command.SetArgs(args)
+		command.SetOut(stdout)
+		command.SetErr(stderr)
+		err = command.ExecuteContext(ctx)
+	}
 	if err == nil {
 		return 0
 	}
@@ -42,8 +44,11 @@ func Main(ctx context.Context, version string, args []string, stdout, stderr io.
 var errUsage = errors.New("see berth --help")
 
 // NewCommand is the command line.
-func NewCommand(version string) *cobra.Command {
-	options := NewOptions()
+func NewCommand(version string) (*cobra.Command, error) {
+	options, err := NewOptions()
+	if err != nil {
+		return nil, err
+	}
 	showVersion := false
 	command := &cobra.Command{
 		Use:   "berth",
@@ -91,5 +96,5 @@ sidecar; the flags they share have the same names.`,
 		columns = 0 // not a terminal: lines are not wrapped
 	}
 	cliflag.SetUsageAndHelpFunc(command, sections, columns)
-	return command
+	return command, nil
 }

@@ -33,7 +33,11 @@ func TestHelpIsGroupedAndComplete(t *testing.T) {
 			t.Errorf("no group %q", group)
 		}
 	}
-	NewCommand("").Flags().VisitAll(func(flag *pflag.Flag) {
+	command, err := NewCommand("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	command.Flags().VisitAll(func(flag *pflag.Flag) {
 		if !strings.Contains(stdout, "--"+flag.Name) {
 			t.Errorf("--%s is not in the help", flag.Name)
 		}

@@ -6,8 +6,11 @@ import (
 	"os"
 	"time"
 
+	snapshotclient "github.com/kubernetes-csi/external-snapshotter/client/v8/clientset/versioned"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
+	gatewayclient "sigs.k8s.io/gateway-api/pkg/client/clientset/versioned"
 
 	"github.com/berth-csi/berth/csi"
 	"github.com/berth-csi/berth/internal/diagnostics"
@@ -26,8 +29,8 @@ type Config struct {
 	Diagnostics    diagnostics.Config
 	Election       *lead.Config // nil: no election
 
-	// Provisioner makes the controller's configuration, once it is known who the driver is.
-	Provisioner func(driver csi.Driver) provisioner.Config
+	// Provisioner makes the controller's configuration, once it is known who the driver is and what the API server has.
+	Provisioner func(driver csi.Driver, attributesServed bool) provisioner.Config
 }
 
 func newConfig(o *Options, version string) (*Config, error) {
@@ -52,16 +55,9 @@ func newConfig(o *Options, version string) (*Config, error) {
 		Diagnostics: diagnostics.Config{
 			Address: o.Diagnostics.address(), MetricsPath: o.Diagnostics.MetricsPath, Pprof: o.Diagnostics.EnablePprof,
 		},
-		Provisioner: func(driver csi.Driver) provisioner.Config {
-			return provisioner.Config{
-				Settings:     o.Provisioning.settings(driver, identity(driver.Name)),
-				Client:       client,
-				Workers:      o.Provisioning.Workers,
-				BackoffStart: o.Provisioning.BackoffStart,
-				BackoffMax:   o.Provisioning.BackoffMax,
-				Grace:        o.Provisioning.Grace,
-			}
-		},
+	}
+	if config.Provisioner, err = newProvisioner(o, restConfig, client); err != nil {
+		return nil, err
 	}
 	if o.Leader.Enabled {
 		if config.Election, err = newElection(&o.Leader, restConfig); err != nil {
@@ -69,6 +65,41 @@ func newConfig(o *Options, version string) (*Config, error) {
 		}
 	}
 	return config, nil
+}
+
+// newProvisioner makes the clients of the optional APIs. They speak JSON, as custom resources do.
+func newProvisioner(o *Options, shared *rest.Config, client kubernetes.Interface) (func(csi.Driver, bool) provisioner.Config, error) {
+	custom := rest.CopyConfig(shared)
+	custom.ContentType, custom.AcceptContentTypes = runtime.ContentTypeJSON, runtime.ContentTypeJSON
+	snapshots, err := snapshotclient.NewForConfig(custom)
+	if err != nil {
+		return nil, fmt.Errorf("make a client for snapshots: %w", err)
+	}
+	grants, err := gatewayclient.NewForConfig(custom)
+	if err != nil {
+		return nil, fmt.Errorf("make a client for reference grants: %w", err)
+	}
+	features := &o.Features
+	return func(driver csi.Driver, attributesServed bool) provisioner.Config {
+		driver.Topology = driver.Topology && features.enabled(gateTopology)
+		config := provisioner.Config{
+			Settings:      o.Provisioning.settings(driver, identity(driver.Name)),
+			Client:        client,
+			Workers:       o.Provisioning.Workers,
+			BackoffStart:  o.Provisioning.BackoffStart,
+			BackoffMax:    o.Provisioning.BackoffMax,
+			Grace:         o.Provisioning.Grace,
+			SourceWorkers: o.Provisioning.SourceWorkers,
+			SweepInterval: o.Provisioning.SweepInterval,
+			Snapshots:     snapshots,
+		}
+		config.Settings.AttributesClasses = features.enabled(gateAttributes) && (attributesServed || features.explicit(gateAttributes))
+		config.Settings.CrossNamespace = features.enabled(gateCrossNamespace)
+		if config.Settings.CrossNamespace {
+			config.Grants = grants
+		}
+		return config
+	}, nil
 }
 
 // newElection gives the election a client of its own, without the limits of the main one.

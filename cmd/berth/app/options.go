@@ -18,21 +18,26 @@ type Options struct {
 	Kube         KubeOptions
 	Driver       DriverOptions
 	Provisioning ProvisioningOptions
+	Features     FeatureOptions
 	Leader       LeaderOptions
 	Diagnostics  DiagnosticsOptions
 	Logging      *logsapi.LoggingConfiguration
 }
 
 // NewOptions returns the defaults.
-func NewOptions() *Options {
-	o := &Options{
+func NewOptions() (*Options, error) {
+	features, err := newFeatureOptions()
+	if err != nil {
+		return nil, err
+	}
+	return &Options{
 		Driver:       newDriverOptions(),
 		Provisioning: newProvisioningOptions(),
+		Features:     features,
 		Leader:       newLeaderOptions(),
 		Diagnostics:  newDiagnosticsOptions(),
 		Logging:      logsapi.NewLoggingConfiguration(),
-	}
-	return o
+	}, nil
 }
 
 // Flags are the flags in the groups and the order of --help.
@@ -41,6 +46,7 @@ func (o *Options) Flags() cliflag.NamedFlagSets {
 	o.Driver.AddFlags(sections.FlagSet("CSI driver"))
 	o.Kube.AddFlags(sections.FlagSet("Kubernetes"))
 	o.Provisioning.AddFlags(sections.FlagSet("Provisioning"))
+	o.Features.AddFlags(sections.FlagSet("Features"))
 	o.Leader.AddFlags(sections.FlagSet("Leader election"))
 	o.Diagnostics.AddFlags(sections.FlagSet("Diagnostics"))
 	logsapi.AddFlags(o.Logging, sections.FlagSet("Logging"))
@@ -76,6 +82,7 @@ func (o *Options) Complete(version string) (*Config, error) {
 		klog.Background().Info("The environment variable KUBECONFIG takes the place of --kubeconfig", "KUBECONFIG", kubeconfig)
 		o.Kube.Kubeconfig = kubeconfig
 	}
+	o.Features.notice()
 	return newConfig(o, version)
 }
 

@@ -24,6 +24,11 @@ type ProvisioningOptions struct {
 	ImmediateTopology bool
 	ExtraMetadata     bool
 	PublishReadOnly   bool
+	TopologyLimit     int
+
+	PreventModeConversion bool
+	SourceWorkers         int
+	SweepInterval         time.Duration
 }
 
 func newProvisioningOptions() ProvisioningOptions {
@@ -35,6 +40,10 @@ func newProvisioningOptions() ProvisioningOptions {
 		NamePrefix:        "pvc",
 		NameUUIDLength:    -1,
 		ImmediateTopology: true,
+
+		PreventModeConversion: true,
+		SourceWorkers:         1,
+		SweepInterval:         5 * time.Minute,
 	}
 }
 
@@ -49,8 +58,12 @@ func (o *ProvisioningOptions) AddFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.DefaultFSType, "default-fstype", o.DefaultFSType, "File system type of volumes whose class names none.")
 	flags.BoolVar(&o.StrictTopology, "strict-topology", o.StrictTopology, "With WaitForFirstConsumer, require the selected node's segment and no other.")
 	flags.BoolVar(&o.ImmediateTopology, "immediate-topology", o.ImmediateTopology, "With Immediate binding, tell the driver all segments of the cluster. false: let it choose freely.")
+	flags.IntVar(&o.TopologyLimit, "topology-limit", o.TopologyLimit, "Segments that a request names at most. While the driver has no room in them, further tries name others. 0: no limit.")
 	flags.BoolVar(&o.ExtraMetadata, "extra-create-metadata", o.ExtraMetadata, "Tell the driver the names of claim, namespace and volume as parameters.")
 	flags.BoolVar(&o.PublishReadOnly, "controller-publish-readonly", o.PublishReadOnly, "Mark the volumes of claims whose only access mode is ReadOnlyMany as read-only.")
+	flags.BoolVar(&o.PreventModeConversion, "prevent-volume-mode-conversion", o.PreventModeConversion, "Refuse to restore a snapshot to another volume mode than it was taken of, unless an annotation of its content permits it.")
+	flags.IntVar(&o.SourceWorkers, "cloning-protection-threads", o.SourceWorkers, "Snapshots and claims whose protection as a source is taken off at once.")
+	flags.DurationVar(&o.SweepInterval, "snapshot-orphan-sweep-interval", o.SweepInterval, "How often to look for sources that were left protected without need. 0: only when something about them changes.")
 }
 
 // Validate checks the values.
@@ -65,6 +78,12 @@ func (o *ProvisioningOptions) Validate() error {
 	}
 	if o.BackoffMax < o.BackoffStart {
 		add("--retry-interval-max (%s) must not be less than --retry-interval-start (%s)", o.BackoffMax, o.BackoffStart)
+	}
+	if o.SourceWorkers < 1 {
+		add("--cloning-protection-threads must be at least 1, not %d", o.SourceWorkers)
+	}
+	if o.SweepInterval < 0 {
+		add("--snapshot-orphan-sweep-interval must not be negative (0 means never), not %s", o.SweepInterval)
 	}
 	if o.Grace < 0 {
 		add("--shutdown-grace must not be negative, not %s", o.Grace)
@@ -86,5 +105,9 @@ func (o *ProvisioningOptions) settings(driver csi.Driver, identity string) provi
 		ImmediateTopology: o.ImmediateTopology,
 		ExtraMetadata:     o.ExtraMetadata,
 		PublishReadOnly:   o.PublishReadOnly,
+		TopologyLimit:     o.TopologyLimit,
+
+		PreventModeConversion: o.PreventModeConversion,
+		InTree:                provisioner.InTreeName(driver.Name),
 	}
 }

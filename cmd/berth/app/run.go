@@ -5,15 +5,19 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/kubernetes-csi/csi-lib-utils/metrics"
 	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
+	storagev1 "k8s.io/api/storage/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apiserver/pkg/server/healthz"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/tools/cache"
@@ -34,17 +38,18 @@ import (
 // process is one run.
 type process struct {
 	config   *Config
-	calls    metrics.CSIMetricsManager // metrics of calls to the driver
-	registry *prometheus.Registry      // all others of ours
-	elector  *lead.Elector             // nil: no election
-	ready    atomic.Bool               // the caches are filled
+	calls    atomic.Pointer[driverMetrics]
+	registry *prometheus.Registry // all others of ours
+	elector  *lead.Elector        // nil: no election
+	ready    atomic.Bool          // the caches are filled
 }
 
 // Run connects to the driver and the API server, and provisions until ctx ends. What is under way then is finished first. It returns
 // when nothing of it is left running, except after a lost lease.
 func Run(ctx context.Context, config *Config) error {
 	klog.FromContext(ctx).Info("Starting", "version", config.Version, "driver", config.DriverAddress)
-	p := &process{config: config, calls: driverMetrics(), registry: prometheus.NewRegistry()}
+	p := &process{config: config, registry: prometheus.NewRegistry()}
+	p.calls.Store(newDriverMetrics(false))
 	if config.Election != nil {
 		p.elector = lead.New(*config.Election)
 	}
@@ -66,15 +71,22 @@ func Run(ctx context.Context, config *Config) error {
 	return group.Wait()
 }
 
-// driverMetrics are csi_sidecar_operations_seconds. The process's start time comes from Kubernetes' own registry; two of them would be
-// an error at each scrape.
-func driverMetrics() metrics.CSIMetricsManager {
-	return metrics.NewCSIMetricsManagerWithOptions("", metrics.WithProcessStartTime(false))
+// driverMetrics are csi_sidecar_operations_seconds.
+type driverMetrics struct{ metrics.CSIMetricsManager }
+
+// newDriverMetrics makes them, for a driver that took over from an in-tree one with the label "migrated". The process's start time comes
+// from Kubernetes' own registry; two of them would be an error at each scrape.
+func newDriverMetrics(migration bool) *driverMetrics {
+	options := []metrics.MetricsManagerOption{metrics.WithProcessStartTime(false)}
+	if migration {
+		options = append(options, metrics.WithMigration())
+	}
+	return &driverMetrics{metrics.NewCSIMetricsManagerWithOptions("", options...)}
 }
 
 func (p *process) diagnostics() diagnostics.Config {
 	config := p.config.Diagnostics
-	config.Metrics = prometheus.Gatherers{p.registry, p.calls.GetRegistry(), legacyregistry.DefaultGatherer}
+	config.Metrics = prometheus.Gatherers{p.registry, p.callMetrics(), legacyregistry.DefaultGatherer}
 	config.Live = []healthz.HealthChecker{healthz.PingHealthz}
 	config.Ready = []healthz.HealthChecker{healthz.NamedCheck("caches", func(*http.Request) error {
 		if !p.ready.Load() {
@@ -89,33 +101,60 @@ func (p *process) diagnostics() diagnostics.Config {
 	return config
 }
 
+// callMetrics are the metrics of the calls to the driver, which are made anew once it is known who it is.
+func (p *process) callMetrics() prometheus.Gatherer {
+	return prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) { return p.calls.Load().GetRegistry().Gather() })
+}
+
+// dial connects to the driver and finds out who it is. A driver that took over from an in-tree one is connected to again, with metrics
+// that tell the calls for in-tree volumes apart.
+func (p *process) dial(ctx context.Context) (*grpc.ClientConn, csi.Driver, error) {
+	conn, err := csi.Dial(p.config.DriverAddress, p.calls.Load())
+	if err != nil {
+		return nil, csi.Driver{}, err
+	}
+	driver, err := p.connect(ctx, conn)
+	if err == nil && provisioner.InTreeName(driver.Name) != "" {
+		p.calls.Store(newDriverMetrics(true))
+		_ = conn.Close() // nothing is under way
+		conn, err = csi.Dial(p.config.DriverAddress, p.calls.Load())
+	}
+	if err != nil {
+		if conn != nil {
+			_ = conn.Close()
+		}
+		return nil, csi.Driver{}, err
+	}
+	p.calls.Load().SetDriverName(driver.Name)
+	return conn, driver, nil
+}
+
 // run connects, fills the caches, waits to lead, and provisions.
 func (p *process) run(ctx context.Context) error {
-	conn, err := csi.Dial(p.config.DriverAddress, p.calls)
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	driver, err := p.connect(ctx, conn)
+	conn, driver, err := p.dial(ctx)
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil // told to stop while waiting
 		}
 		return err
 	}
-	p.calls.SetDriverName(driver.Name)
+	defer conn.Close()
+	served, err := p.attributesServed(ctx)
+	if err != nil {
+		return err
+	}
+	config := p.config.Provisioner(driver, served)
 
 	informersCtx, stopInformers := context.WithCancel(context.WithoutCancel(ctx))
-	factory := informers.NewSharedInformerFactoryWithOptions(p.config.Client, 0, informers.WithTransform(kube.Trim(driver.Name)))
+	factory := informers.NewSharedInformerFactoryWithOptions(p.config.Client, 0, informers.WithTransform(kube.Trim(driver.Name, config.Settings.InTree)))
 	defer factory.Shutdown()
 	defer stopInformers()
 
-	config := p.config.Provisioner(driver)
 	config.Driver = csi.NewController(conn, p.config.DriverTimeout)
 	config.Informers = factory
 	config.Registry = p.registry
 	var indexed []cache.InformerSynced
-	if driver.Topology {
+	if config.Settings.Driver.Topology {
 		if config.Topology, indexed, err = watchTopology(factory, driver.Name); err != nil {
 			return err
 		}
@@ -179,6 +218,23 @@ func (p *process) awaitAPIServer(ctx context.Context) error {
 		case <-ticker.C:
 		}
 	}
+}
+
+// attributesServed asks whether the API server has volume attributes classes (since Kubernetes 1.34). If it does not say, it has.
+func (p *process) attributesServed(ctx context.Context) (bool, error) {
+	list, err := p.config.Client.Discovery().ServerResourcesForGroupVersion(storagev1.SchemeGroupVersion.String())
+	if ctx.Err() != nil {
+		return false, ctx.Err()
+	}
+	if err != nil {
+		klog.FromContext(ctx).Info("The API server does not say whether it has volume attributes classes; taking it that it has", "err", err)
+		return true, nil
+	}
+	served := slices.ContainsFunc(list.APIResources, func(r metav1.APIResource) bool { return r.Name == "volumeattributesclasses" })
+	if !served {
+		klog.FromContext(ctx).Info("The API server has no volume attributes classes, claims that name one are provisioned without; restart after an upgrade of the API server")
+	}
+	return served, nil
 }
 
 // watchTopology keeps an index of the cluster's segments. The index is complete when indexed is true.

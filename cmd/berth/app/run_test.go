@@ -7,8 +7,9 @@ import (
 )
 
 func TestAScrapeHasNoErrors(t *testing.T) {
-	p := &process{config: &Config{}, calls: driverMetrics(), registry: prometheus.NewRegistry()}
-	p.calls.RecordMetrics("/csi.v1.Controller/CreateVolume", nil, 1)
+	p := &process{config: &Config{}, registry: prometheus.NewRegistry()}
+	p.calls.Store(newDriverMetrics(true))
+	p.calls.Load().RecordMetrics("/csi.v1.Controller/CreateVolume", nil, 1)
 	families, err := p.diagnostics().Metrics.Gather()
 	if err != nil {
 		t.Fatal(err)

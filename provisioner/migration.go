@@ -1,0 +1,55 @@
+package provisioner
+
+import (
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
+	csitranslation "k8s.io/csi-translation-lib"
+	"k8s.io/klog/v2"
+)
+
+// In-tree volumes: some CSI drivers took over the volumes of a driver that was part of Kubernetes (KEP-625). Their classes, claims and
+// volumes still speak of the in-tree driver, so a class is translated before anything is decided, and a volume's object when it is
+// written and when it is deleted. Between the two everything is CSI's.
+
+// InTreeName is the in-tree driver that a CSI driver took over; empty: none.
+func InTreeName(driver string) string {
+	name, err := csitranslation.New().GetInTreeNameFromCSIName(driver)
+	if err != nil {
+		return ""
+	}
+	return name
+}
+
+// translateClass makes a CSI class of an in-tree one; a class of the CSI driver itself, or of somebody else, is returned as it is.
+// migratedFrom is the in-tree driver that it was of.
+func translateClass(s Settings, class *storagev1.StorageClass) (translated *storagev1.StorageClass, migratedFrom string, err error) {
+	if class == nil || s.InTree == "" || class.Provisioner != s.InTree {
+		return class, "", nil
+	}
+	translated, err = csitranslation.New().TranslateInTreeStorageClassToCSI(klog.Background(), s.InTree, class)
+	if err != nil {
+		return class, s.InTree, fmt.Errorf("storage class %q of in-tree driver %s cannot be translated for %s: %w", class.Name, s.InTree, s.Driver.Name, err)
+	}
+	translated.Provisioner = s.Driver.Name
+	return translated, s.InTree, nil
+}
+
+// toInTree makes an in-tree volume's object of a CSI one.
+func toInTree(pv *corev1.PersistentVolume) (*corev1.PersistentVolume, error) {
+	return csitranslation.New().TranslateCSIPVToInTree(pv)
+}
+
+// sourceOf is the CSI source of a volume's object: as it stands there, or translated if the object is an in-tree one that was migrated.
+// Neither: nil.
+func sourceOf(s Settings, pv *corev1.PersistentVolume) *corev1.CSIPersistentVolumeSource {
+	if pv.Spec.CSI != nil || s.InTree == "" || !csitranslation.New().IsPVMigratable(pv) {
+		return pv.Spec.CSI
+	}
+	translated, err := csitranslation.New().TranslateInTreePVToCSI(klog.Background(), pv)
+	if err != nil || translated.Spec.CSI == nil || translated.Spec.CSI.Driver != s.Driver.Name {
+		return nil
+	}
+	return translated.Spec.CSI
+}

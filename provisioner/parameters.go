@@ -1,0 +1,45 @@
+package provisioner
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// Keys of a StorageClass' parameters that are ours and not the driver's.
+const (
+	parameterPrefix = "csi.storage.k8s.io/"
+	parameterFSType = parameterPrefix + "fstype"
+	// legacyFSType is the same in any letter case; the driver still gets to see it.
+	legacyFSType = "fstype"
+
+	// Added to the driver's parameters with --extra-create-metadata.
+	parameterClaimName      = parameterPrefix + "pvc/name"
+	parameterClaimNamespace = parameterPrefix + "pvc/namespace"
+	parameterVolumeName     = parameterPrefix + "pv/name"
+)
+
+// splitParameters takes what is ours out of a class's parameters. fsType is nil if none is given; the empty string is given too.
+func splitParameters(all map[string]string) (driver map[string]string, fsType *string, err error) {
+	driver = make(map[string]string, len(all))
+	for _, key := range slices.Sorted(maps.Keys(all)) {
+		value := all[key]
+		switch {
+		case key == parameterFSType, strings.EqualFold(key, legacyFSType):
+			if fsType != nil {
+				return nil, nil, fmt.Errorf("the file system type is given twice (%q and %q or another spelling): keep %q", key, legacyFSType, parameterFSType)
+			}
+			fsType = &value
+			if key != parameterFSType {
+				driver[key] = value
+			}
+		case isSecretParameter(key):
+		case strings.HasPrefix(key, parameterPrefix):
+			return nil, nil, fmt.Errorf("parameter %q is reserved (prefix %q) but unknown: check its spelling", key, parameterPrefix)
+		default:
+			driver[key] = value
+		}
+	}
+	return driver, fsType, nil
+}
