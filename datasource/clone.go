@@ -55,7 +55,8 @@ func classesNamed(facts Facts) Verdict {
 	return allow()
 }
 
-// sourceFits compares with what the source requested. Its volume may be larger; whether the clone may be smaller than that is up to the driver.
+// sourceFits compares with what the source requested. Its volume may be larger; whether a clone may be smaller than that is up to the
+// driver.
 func sourceFits(facts Facts) Verdict {
 	need, _ := storageRequest(facts.SourceClaim)
 	return fits(facts, need, "request")
@@ -78,7 +79,8 @@ func volumeOfDriver(facts Facts) Verdict {
 			volume.Name, facts.Reference))
 	case source.Driver != facts.Driver:
 		return deny(ReasonOtherDriver, fmt.Sprintf(
-			"PersistentVolume %q, the volume of %s, is of driver %q, the claim's class of driver %q: make the claim again with a class of the source's driver",
+			"PersistentVolume %q, the volume of %s, is of driver %q, the claim's class of driver %q: "+
+				"make the claim again with a class of the source's driver",
 			volume.Name, facts.Reference, source.Driver, facts.Driver))
 	}
 	return allow()

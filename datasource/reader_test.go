@@ -111,12 +111,18 @@ func TestGather(t *testing.T) {
 		"no snapshot API, by somebody between who names nothing": {snapshotReference, func(w world) {
 			failing(&w.snapshots.Fake, "get", "volumesnapshots", &apierrors.StatusError{ErrStatus: metav1.Status{Reason: metav1.StatusReasonNotFound, Code: 404}})
 		}, Facts{}},
+		"no snapshot API, by somebody between who names the kind": {snapshotReference, func(w world) {
+			failing(&w.snapshots.Fake, "get", "volumesnapshots", apierrors.NewNotFound(snapshots, ""))
+		}, Facts{}},
 		"no API of contents": {snapshotReference, func(w world) {
 			failing(&w.snapshots.Fake, "get", "volumesnapshotcontents", noSuchAPI(contents, "content"))
 		}, Facts{Snapshot: makeSnapshot()}},
-		"a claim and its volume":   {cloneReference, nil, Facts{SourceClaim: makeSource(), SourceVolume: makeVolume()}},
-		"no claim":                 {absentClaim, nil, Facts{}},
-		"a claim without a volume": {unboundClaim, func(w world) { _ = w.core.Tracker().Add(unbound) }, Facts{SourceClaim: unbound}},
+		"a claim and its volume": {cloneReference, nil, Facts{SourceClaim: makeSource(), SourceVolume: makeVolume()}},
+		"no claim":               {absentClaim, nil, Facts{}},
+		"a claim without a volume": {unboundClaim, func(w world) {
+			_ = w.core.Tracker().Add(unbound)
+			failing(&w.core.Fake, "get", "persistentvolumes", errors.New("there is none to ask for"))
+		}, Facts{SourceClaim: unbound}},
 		"a claim whose volume went": {cloneReference, func(w world) {
 			_ = w.core.Tracker().Delete(corev1.SchemeGroupVersion.WithResource("persistentvolumes"), "", "pv")
 		}, Facts{SourceClaim: makeSource()}},

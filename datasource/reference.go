@@ -23,7 +23,7 @@ const (
 	kindClaim    = "PersistentVolumeClaim"
 )
 
-// Kind says what a claim is made from.
+// Kind says what a claim is made from. References are stored, so the numbers stay as they are.
 type Kind int
 
 const (

@@ -152,7 +152,7 @@ func TestSnapshotsAppear(t *testing.T) {
 		if found, watched := getSnapshot(t, watch, "snap"); !found || !watched {
 			t.Error("what came is not watched")
 		}
-		logs.want(t, "Cannot watch: the cluster has no such API", "Watching again")
+		logs.want(t, "Cannot watch: the cluster has no such API", "Watching now")
 	})
 }
 
@@ -186,7 +186,7 @@ func TestSnapshotsMayBeForbidden(t *testing.T) {
 				if found, watched := getSnapshot(t, watch, "snap"); !found || !watched {
 					t.Error("not watched with the right to do it")
 				}
-				logs.want(t, "Cannot watch: to list and watch them is forbidden", "Cannot watch: the cluster has no such API", "Watching again")
+				logs.want(t, "Cannot watch: to list and watch them is forbidden", "Cannot watch: the cluster has no such API", "Watching now")
 			})
 		})
 	}

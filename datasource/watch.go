@@ -129,7 +129,7 @@ func (m *mirror[T]) say(ctx context.Context, problem string, err error) {
 	switch logger := klog.FromContext(ctx); {
 	case !news:
 	case problem == "":
-		logger.Info("Watching again", "what", m.what)
+		logger.Info("Watching now", "what", m.what)
 	default:
 		logger.Info("Cannot watch, will try again", "what", m.what, "why", problem, "err", err)
 	}

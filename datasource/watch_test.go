@@ -90,8 +90,8 @@ func (l *logLines) want(t *testing.T, want ...string) {
 			_, why, _ := strings.Cut(line, `why="`)
 			why, _, _ = strings.Cut(why, `"`)
 			got = append(got, "Cannot watch: "+why)
-		case strings.Contains(line, `"Watching again"`):
-			got = append(got, "Watching again")
+		case strings.Contains(line, `"Watching now"`):
+			got = append(got, "Watching now")
 		}
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -135,7 +135,7 @@ func TestAnAPIThatGoesTakesItsObjectsAlong(t *testing.T) {
 		if !mirror.Synced() || added != 2 {
 			t.Errorf("not watched again, or the handler did not hear of it: %d", added)
 		}
-		logs.want(t, "Cannot watch: the cluster has no such API", "Watching again")
+		logs.want(t, "Cannot watch: the cluster has no such API", "Watching now")
 	})
 }
 
@@ -162,7 +162,7 @@ func TestABreakInTheConnectionChangesNothing(t *testing.T) {
 		if found, watched := getSnapshot(t, mirror, "snap"); !found || !watched {
 			t.Error("not watched after all")
 		}
-		logs.want(t, "Cannot watch: the server cannot be reached", "Cannot watch: InternalError", "Watching again")
+		logs.want(t, "Cannot watch: the server cannot be reached", "Cannot watch: InternalError", "Watching now")
 	})
 }
 

@@ -12,14 +12,16 @@ import (
 // attempts are the open attempts of this process: one a claim, and one a volume name. An attempt is written only by the worker that
 // holds its claim's key.
 type attempts struct {
+	closed func(types.UID) // called, without a lock held, when an attempt is closed
+
 	mu     sync.Mutex
 	open   map[types.UID]*Attempt
 	byName map[string]types.UID // volume name -> claim
 	rounds map[types.UID]int    // claim -> how often the driver had no room where it was offered
 }
 
-func newAttempts() *attempts {
-	return &attempts{open: map[types.UID]*Attempt{}, byName: map[string]types.UID{}, rounds: map[types.UID]int{}}
+func newAttempts(closed func(types.UID)) *attempts {
+	return &attempts{closed: closed, open: map[types.UID]*Attempt{}, byName: map[string]types.UID{}, rounds: map[types.UID]int{}}
 }
 
 // round is how often the driver had no room for a claim in the segments that it was offered.
@@ -62,13 +64,15 @@ func (a *attempts) put(claim types.UID, attempt *Attempt) bool {
 	return true
 }
 
+// drop closes an attempt.
 func (a *attempts) drop(claim types.UID) {
 	a.mu.Lock()
-	defer a.mu.Unlock()
 	if attempt := a.open[claim]; attempt != nil {
 		delete(a.byName, attempt.Request.GetName())
 		delete(a.open, claim)
 	}
+	a.mu.Unlock()
+	a.closed(claim)
 }
 
 // count is the number of open attempts.

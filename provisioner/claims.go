@@ -145,6 +145,9 @@ func (c *Controller) create(ctx context.Context, key ClaimKey, attempt *Attempt,
 	if err == nil && attempt.began.IsZero() {
 		err = c.protect(ctx, attempt.Source, source)
 	}
+	if err == nil && attempt.began.IsZero() {
+		err = c.record(ctx, attempt)
+	}
 	if err != nil {
 		if attempt.began.IsZero() { // the driver knows nothing of it: to be decided anew
 			c.attempts.drop(key.UID)

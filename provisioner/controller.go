@@ -23,6 +23,7 @@ import (
 
 	"github.com/berth-csi/berth/datasource"
 	"github.com/berth-csi/berth/internal/worker"
+	"github.com/berth-csi/berth/provisioner/journal"
 	"github.com/berth-csi/berth/topology"
 )
 
@@ -65,6 +66,9 @@ type Config struct {
 	// Grants reads ReferenceGrants; nil without the gate CrossNamespaceVolumeDataSource.
 	Grants gatewayclient.Interface
 
+	// JournalName is the ConfigMap in JournalNamespace that records what is about to be created; empty: nothing does.
+	JournalName, JournalNamespace string
+
 	SourceWorkers int           // --cloning-protection-threads: sources whose protection is taken off at once
 	SweepInterval time.Duration // --snapshot-orphan-sweep-interval: how often protected sources are looked at; 0: only on events
 
@@ -90,9 +94,12 @@ type Controller struct {
 	volumeLister corelisters.PersistentVolumeLister
 	classLister  storagelisters.StorageClassLister
 
+	journal   *journal.Journal // nil: nothing is recorded
 	sources   Sources
 	snapshots *datasource.SnapshotWatch // nil if the driver cannot restore from snapshots
 	grants    *datasource.GrantWatch    // nil without the gate
+
+	attributes *datasource.AttributesClassWatch // nil without volume attributes classes
 
 	claimLoop  *worker.Loop[ClaimKey]
 	volumeLoop *worker.Loop[volumeKey]
@@ -124,12 +131,12 @@ func New(config Config) (*Controller, error) {
 		claimLister:  core.PersistentVolumeClaims().Lister(),
 		volumeLister: core.PersistentVolumes().Lister(),
 		classLister:  storage.StorageClasses().Lister(),
-		attempts:     newAttempts(),
 		written:      &written{names: map[string]writtenVolume{}, now: time.Now},
 		deletion:     &deletions{byUID: map[types.UID]*deletion{}},
 		holds:        newHolds(),
 		announced:    &announcements{made: map[types.UID]bool{}},
 	}
+	c.attempts = newAttempts(c.forget)
 	c.placeless = newPlaceless(func(key ClaimKey) { c.claimLoop.Wake(key) })
 	if config.Topology != nil {
 		config.Topology.OnChange(c.placeless.changed)
@@ -145,6 +152,10 @@ func New(config Config) (*Controller, error) {
 		c.snapshots = datasource.NewSnapshotWatch(config.Snapshots, 0)
 		c.snapshots.AddEventHandler(c.snapshotEvents())
 	}
+	if config.Settings.AttributesClasses {
+		c.attributes = datasource.NewAttributesClassWatch(config.Client, 0)
+		c.attributes.AddEventHandler(c.attributesClassEvents())
+	}
 	c.sources = datasource.NewReader(datasource.ReaderConfig{Client: config.Client, Snapshots: config.Snapshots, Grants: c.grants})
 	if config.Settings.Driver.PublishUnpublish {
 		c.attachments = storage.VolumeAttachments().Informer()
@@ -153,6 +164,13 @@ func New(config Config) (*Controller, error) {
 		}
 	}
 	c.metrics = newMetrics(config.Registry, func() float64 { return float64(c.attempts.count()) })
+	if config.JournalName != "" {
+		c.journal = c.newJournal(config.Settings.Identity)
+		config.Registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "berth_journal_degraded",
+			Help: "1 while volumes are created without a record.",
+		}, c.journalGauge))
+	}
 	host, err := os.Hostname()
 	if err != nil {
 		return nil, fmt.Errorf("host name, for events: %w", err)
@@ -201,6 +219,14 @@ func (c *Controller) Run(ctx context.Context) error {
 		return nil
 	}
 	logger.Info("Provisioning", "driver", c.settings.Driver.Name, "topology", c.settings.Driver.Topology, "workers", c.config.Workers)
+	if c.journal != nil {
+		journalCtx, stopJournal := context.WithCancel(context.WithoutCancel(ctx))
+		var journalRun sync.WaitGroup
+		journalRun.Go(func() { c.journal.Run(journalCtx) })
+		defer journalRun.Wait()
+		defer stopJournal() // when nothing is under way any more
+		c.restore(ctx)
+	}
 	loops.Go(func() { c.claimLoop.Run(ctx) })
 	loops.Go(func() { c.volumeLoop.Run(ctx) })
 	loops.Go(func() { c.sourceLoop.Run(ctx) })
@@ -211,10 +237,13 @@ func (c *Controller) Run(ctx context.Context) error {
 	if c.grants != nil {
 		loops.Go(func() { c.grants.Run(ctx) })
 	}
+	if c.attributes != nil {
+		loops.Go(func() { c.attributes.Run(ctx) })
+	}
 	loops.Wait()
 	c.events.flush()
 	if open := c.attempts.count(); open > 0 {
-		logger.Info("Stopped with open attempts, which are repeated for the claims that still exist then", "attempts", open)
+		logger.Info("Stopped with open attempts, which whoever leads next finds out about", "attempts", open)
 	} else {
 		logger.Info("Stopped, nothing was under way any more")
 	}
@@ -248,6 +277,13 @@ func (c *Controller) watch(logger klog.Logger) (synced []cache.InformerSynced, r
 	add("persistent volumes", c.volumes, c.volumeEvents())
 	add("persistent volume claims", c.claims, c.claimEvents())
 	return synced, remove, err
+}
+
+func (c *Controller) journalGauge() float64 {
+	if c.journal.Degraded() != "" {
+		return 1
+	}
+	return 0
 }
 
 // event records an event about a claim or a volume.

@@ -114,10 +114,12 @@ func Decide(in Input) Action {
 // then on the object's reclaim policy decides about it.
 func decideOpen(in Input) Action {
 	attempt, claim := in.Attempt, in.Claim
-	if attempt.Volume == nil {
-		return Create{attempt}
-	}
 	switch {
+	case attempt.Volume == nil && in.Stored != nil && isFor(in.Stored, attempt.Claim.UID):
+		return Settle{attempt} // by the leader before, whose attempt it is
+	case attempt.Volume == nil:
+		return Create{attempt}
+
 	case refersTo(in.Settings, in.Stored, attempt.Volume.GetVolumeId()) && isFor(in.Stored, attempt.Claim.UID):
 		return Settle{attempt}
 	case attempt.Unwanted != "":
@@ -187,7 +189,7 @@ func decideNew(in Input) Action {
 	case in.ClassProblem != "":
 		return Refuse{Message: in.ClassProblem}
 	case claim.Spec.Selector != nil:
-		return Refuse{Message: "the claim has a selector, which only fits volumes that exist already: remove spec.selector to have a volume created"}
+		return Refuse{Message: "the claim has a selector, which only fits volumes that exist already: make the claim again without spec.selector to have a volume created"}
 	}
 	reference, verdict := datasource.Resolve(claim)
 	if verdict.Decision == datasource.Deny {
@@ -253,11 +255,11 @@ func attributesProblem(in Input) string {
 	case name == "":
 		return ""
 	case !driver.Modify:
-		return fmt.Sprintf("the claim has volume attributes class %q, but driver %s has no mutable parameters (capability MODIFY_VOLUME): remove spec.volumeAttributesClassName", name, driver.Name)
+		return fmt.Sprintf("the claim has volume attributes class %q, but driver %s has no mutable parameters (capability MODIFY_VOLUME): make the claim again without spec.volumeAttributesClassName", name, driver.Name)
 	case class == nil:
-		return fmt.Sprintf("volume attributes class %q does not exist: create it, or name another one in spec.volumeAttributesClassName", name)
+		return fmt.Sprintf("volume attributes class %q does not exist: create it, or make the claim again with another one in spec.volumeAttributesClassName", name)
 	case class.DriverName != driver.Name:
-		return fmt.Sprintf("volume attributes class %q is of driver %s, not of %s: name one of this driver in spec.volumeAttributesClassName", name, class.DriverName, driver.Name)
+		return fmt.Sprintf("volume attributes class %q is of driver %s, not of %s: make the claim again with one of this driver in spec.volumeAttributesClassName", name, class.DriverName, driver.Name)
 	}
 	return ""
 }

@@ -27,7 +27,7 @@ func (c *Controller) claimEvents() cache.ResourceEventHandler {
 			if c.pending(claim) {
 				c.claimLoop.Enqueue(keyOf(claim))
 			}
-			c.reviewClones(claim)
+			c.reviewClones(nil, claim)
 		},
 		UpdateFunc: func(before, after any) {
 			old, ok1 := before.(*corev1.PersistentVolumeClaim)
@@ -47,7 +47,7 @@ func (c *Controller) claimEvents() cache.ResourceEventHandler {
 				c.claimLoop.Enqueue(keyOf(claim))
 			}
 			c.reviewSource(old)
-			c.reviewClones(claim)
+			c.reviewClones(old, claim)
 		},
 		DeleteFunc: func(object any) {
 			if claim, ok := deleted[*corev1.PersistentVolumeClaim](object); ok {
@@ -75,13 +75,16 @@ func (c *Controller) reviewSource(old *corev1.PersistentVolumeClaim) {
 	}
 }
 
-// reviewClones looks at a claim as something that others are made from: they may wait for it, or its protection may be left over.
-func (c *Controller) reviewClones(claim *corev1.PersistentVolumeClaim) {
+// reviewClones looks at a claim as something that others are made from: they may wait for it, or its protection may be left over. old is
+// nil for a claim that is new.
+func (c *Controller) reviewClones(old, claim *corev1.PersistentVolumeClaim) {
 	source := datasource.Key{Kind: datasource.Clone, Namespace: claim.Namespace, Name: claim.Name}
 	if slices.Contains(claim.Finalizers, datasource.FinalizerClaim) {
 		c.sourceLoop.Enqueue(source)
 	}
-	c.wakeBy(indexPendingBySource, source.String())
+	if old == nil || old.UID != claim.UID || old.Status.Phase != claim.Status.Phase || old.Spec.VolumeName != claim.Spec.VolumeName {
+		c.wakeBy(indexPendingBySource, source.String())
+	}
 }
 
 // reviewAttempt brings back the open attempt of a claim that is deleted, bound, or not ours any more. Its backoff goes on: an
@@ -158,30 +161,51 @@ func (c *Controller) wakeBy(index, value string) {
 	}
 }
 
-// attributesClassEvents wake the claims of a volume attributes class that came or changed.
+// attributesClassEvents wake the claims of a volume attributes class that came, or was made anew: nothing that we read of one can change.
 func (c *Controller) attributesClassEvents() cache.ResourceEventHandler {
 	wake := func(object any) {
 		if class, ok := object.(*storagev1.VolumeAttributesClass); ok {
 			c.wakeBy(indexPendingByAttributesClass, class.Name)
 		}
 	}
-	return cache.ResourceEventHandlerFuncs{AddFunc: wake, UpdateFunc: func(_, after any) { wake(after) }}
+	return cache.ResourceEventHandlerFuncs{
+		AddFunc: wake,
+		UpdateFunc: func(before, after any) {
+			old, ok1 := before.(*storagev1.VolumeAttributesClass)
+			class, ok2 := after.(*storagev1.VolumeAttributesClass)
+			if ok1 && ok2 && old.UID != class.UID {
+				wake(class)
+			}
+		},
+	}
 }
 
-// snapshotEvents wake the claims that are to be made from a snapshot, and look at whether it needs its protection.
+// snapshotEvents wake the claims that are to be made from a snapshot that came or changed in what decides about them, which its finalizers
+// do not, and look at whether it needs its protection.
 func (c *Controller) snapshotEvents() cache.ResourceEventHandler {
-	changed := func(object any) {
-		snapshot, ok := object.(*snapshotv1.VolumeSnapshot)
-		if !ok {
-			return
-		}
+	changed := func(old, snapshot *snapshotv1.VolumeSnapshot) {
 		source := datasource.Key{Kind: datasource.Snapshot, Namespace: snapshot.Namespace, Name: snapshot.Name}
 		if slices.Contains(snapshot.Finalizers, datasource.FinalizerSnapshot) {
 			c.sourceLoop.Enqueue(source)
 		}
-		c.wakeBy(indexPendingBySource, source.String())
+		if old == nil || old.UID != snapshot.UID || !equality.Semantic.DeepEqual(old.Status, snapshot.Status) {
+			c.wakeBy(indexPendingBySource, source.String())
+		}
 	}
-	return cache.ResourceEventHandlerFuncs{AddFunc: changed, UpdateFunc: func(_, after any) { changed(after) }}
+	return cache.ResourceEventHandlerFuncs{
+		AddFunc: func(object any) {
+			if snapshot, ok := object.(*snapshotv1.VolumeSnapshot); ok {
+				changed(nil, snapshot)
+			}
+		},
+		UpdateFunc: func(before, after any) {
+			old, ok1 := before.(*snapshotv1.VolumeSnapshot)
+			snapshot, ok2 := after.(*snapshotv1.VolumeSnapshot)
+			if ok1 && ok2 {
+				changed(old, snapshot)
+			}
+		},
+	}
 }
 
 // grantEvents wake the claims whose source is in the namespace that a grant is of.

@@ -21,6 +21,10 @@ type metrics struct {
 	rescheduled       *prometheus.CounterVec   // class
 	outcomes          *prometheus.CounterVec   // operation, outcome
 	eventsDropped     prometheus.Counter
+	journalWrites     *prometheus.CounterVec // result
+	journalEntries    prometheus.Counter
+	journalDuration   prometheus.Histogram
+	journalUnreadable prometheus.Counter
 }
 
 var durationBuckets = []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600}
@@ -43,8 +47,12 @@ func newMetrics(registry prometheus.Registerer, openAttempts func() float64) *me
 		rescheduled:       counter("berth_claims_rescheduled_total", "Claims given back to the scheduler because the selected node did not do.", "class"),
 		outcomes:          counter("berth_driver_outcomes_total", "Answers of the driver by what they mean: done, unknown, infeasible, exhausted, failed.", "operation", "outcome"),
 		eventsDropped:     prometheus.NewCounter(prometheus.CounterOpts{Name: "berth_events_dropped_total", Help: "Events that could not be written."}),
+		journalWrites:     counter("berth_journal_writes_total", "Writes of the journal.", "result"),
+		journalEntries:    prometheus.NewCounter(prometheus.CounterOpts{Name: "berth_journal_entries_total", Help: "Volumes that writes of the journal put on record."}),
+		journalDuration:   prometheus.NewHistogram(prometheus.HistogramOpts{Name: "berth_journal_write_duration_seconds", Help: "Time that a write of the journal took.", Buckets: durationBuckets}),
+		journalUnreadable: prometheus.NewCounter(prometheus.CounterOpts{Name: "berth_journal_unreadable_total", Help: "Entries of the journal that could not be read and are kept aside."}),
 	}
-	registry.MustRegister(m.provisioned, m.provisionFailed, m.provisionDuration, m.deleted, m.deleteFailed, m.deleteDuration,
+	registry.MustRegister(m.journalWrites, m.journalEntries, m.journalDuration, m.journalUnreadable, m.provisioned, m.provisionFailed, m.provisionDuration, m.deleted, m.deleteFailed, m.deleteDuration,
 		m.rescheduled, m.outcomes, m.eventsDropped,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "berth_open_attempts",

@@ -53,3 +53,24 @@ func sourceOf(s Settings, pv *corev1.PersistentVolume) *corev1.CSIPersistentVolu
 	}
 	return translated.Spec.CSI
 }
+
+// keptHandle is what a stored object keeps of a driver's handle: all of it, but that an in-tree one may lose a part (a GCE PD's the
+// project). Where that cannot be told it is the handle itself.
+func keptHandle(s Settings, stored *corev1.PersistentVolume, handle string) string {
+	if stored.Spec.CSI != nil {
+		return handle
+	}
+	other, err := csitranslation.New().TranslateInTreePVToCSI(klog.Background(), stored)
+	if err != nil || other.Spec.CSI == nil {
+		return handle
+	}
+	other.Spec.CSI.VolumeHandle = handle
+	if other, err = toInTree(other); err != nil {
+		return handle
+	}
+	source := sourceOf(s, other)
+	if source == nil {
+		return handle
+	}
+	return source.VolumeHandle
+}

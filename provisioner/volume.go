@@ -59,7 +59,7 @@ func refersTo(s Settings, stored *corev1.PersistentVolume, handle string) bool {
 		return false
 	}
 	source := sourceOf(s, stored)
-	return source != nil && source.Driver == s.Driver.Name && source.VolumeHandle == handle
+	return source != nil && source.Driver == s.Driver.Name && source.VolumeHandle == keptHandle(s, stored, handle)
 }
 
 // isFor reports whether an object is for the claim with this UID.

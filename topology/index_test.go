@@ -6,6 +6,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -260,6 +261,32 @@ func TestIndexForgetsNodesThatAreGone(t *testing.T) {
 	if len(index.nodes) != 0 || len(index.labelled) != 0 || len(index.registered.nodes) != 0 {
 		t.Errorf("left: %v, %v, %v", index.nodes, index.labelled, index.registered.nodes)
 	}
+}
+
+// For the race detector: claims read what they were given while nodes change.
+func TestIndexIsAskedWhileItChanges(t *testing.T) {
+	index := largeIndex(50, NewKeySet([]string{"host"}))
+	var group sync.WaitGroup
+	for worker := range 4 {
+		group.Go(func() {
+			for i := range 200 {
+				node := fmt.Sprintf("n%04d", (worker*50+i)%60)
+				if i%3 == 0 {
+					index.DeleteNode(node)
+				} else {
+					index.SetNode(node, map[string]string{"host": node})
+				}
+				need := Need{ClaimName: node, Immediate: true, Candidates: index.RegisteredSegments(), Limit: i % 20}
+				if got, err := Require(need); err != nil || !slices.IsSortedFunc(got.Requisite, Segment.Compare) {
+					t.Errorf("got %v, %v", got, err)
+				}
+				if segment, err := index.NodeSegment(node); err == nil {
+					index.LabelledSegments(segment)
+				}
+			}
+		})
+	}
+	group.Wait()
 }
 
 // TestListFollowsChanges compares a counter's list, asked for now and then, with sorting what is there.

@@ -57,9 +57,10 @@ func StartBerth(ctx context.Context, dir string, options BerthOptions) (*Berth, 
 	if err != nil {
 		return nil, err
 	}
-	args := []string{"--kubeconfig", options.Kubeconfig, "--csi-address", options.Socket, "--http-endpoint", address}
+	args := []string{"--kubeconfig", options.Kubeconfig, "--csi-address", options.Socket, "--http-endpoint", address,
+		"--leader-election-namespace", BerthNamespace} // where its journal is, too
 	if options.LeaderElection {
-		args = append(args, "--leader-election", "--leader-election-namespace", BerthNamespace)
+		args = append(args, "--leader-election")
 	}
 	process, err := StartProcess(ProcessSpec{
 		Name: name, Path: binary, Args: append(args, options.Flags...), Env: options.Env,

@@ -55,7 +55,11 @@ type CreateVolumeRequest struct {
 	CapacityRange             CapacityRange        `json:"capacity_range"`
 	VolumeCapabilities        []VolumeCapability   `json:"volume_capabilities"`
 	Parameters                map[string]string    `json:"parameters"`
+	MutableParameters         map[string]string    `json:"mutable_parameters"`
+	VolumeContentSource       *ContentSource       `json:"volume_content_source"`
 	AccessibilityRequirements *TopologyRequirement `json:"accessibility_requirements"`
+	// Secrets have their keys; the driver keeps the values to itself.
+	Secrets map[string]string `json:"secrets"`
 }
 
 // CapacityRange of a CreateVolumeRequest.
@@ -80,6 +84,22 @@ type MountCapability struct {
 // AccessMode by its name in the specification.
 type AccessMode struct {
 	Mode string `json:"mode"`
+}
+
+// ContentSource is either Snapshot or Volume.
+type ContentSource struct {
+	Snapshot *SourceSnapshot `json:"snapshot"`
+	Volume   *SourceVolume   `json:"volume"`
+}
+
+// SourceSnapshot is a snapshot to restore, by its handle.
+type SourceSnapshot struct {
+	SnapshotID string `json:"snapshot_id"`
+}
+
+// SourceVolume is a volume to clone, by its handle.
+type SourceVolume struct {
+	VolumeID string `json:"volume_id"`
 }
 
 // TopologyRequirement of a CreateVolumeRequest.
@@ -115,6 +135,24 @@ func (c Call) CreateVolume() (*CreateVolumeRequest, error) {
 	}
 	return &request, nil
 }
+
+// DeleteVolumeRequest is the request of a DeleteVolume call.
+type DeleteVolumeRequest struct {
+	VolumeID string            `json:"volume_id"`
+	Secrets  map[string]string `json:"secrets"`
+}
+
+// DeleteVolume reads the request of a DeleteVolume call.
+func (c Call) DeleteVolume() (*DeleteVolumeRequest, error) {
+	var request DeleteVolumeRequest
+	if err := json.Unmarshal(c.Request, &request); err != nil {
+		return nil, fmt.Errorf("read request %d of the call log: %w", c.Seq, err)
+	}
+	return &request, nil
+}
+
+// Began is when the call reached the driver.
+func (c Call) Began() time.Time { return c.Time.Add(-time.Duration(c.Seconds * float64(time.Second))) }
 
 // Subject is what the call is about: the name of a CreateVolume, the volume ID of any other.
 func (c Call) Subject() string {

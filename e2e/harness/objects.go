@@ -35,6 +35,15 @@ func Retain(class *storagev1.StorageClass) {
 	class.ReclaimPolicy = new(corev1.PersistentVolumeReclaimRetain)
 }
 
+// AllowedTopologies is an edit of StorageClass: volumes only where the key has one of the values.
+func AllowedTopologies(key string, values ...string) func(*storagev1.StorageClass) {
+	return func(class *storagev1.StorageClass) {
+		class.AllowedTopologies = append(class.AllowedTopologies, corev1.TopologySelectorTerm{
+			MatchLabelExpressions: []corev1.TopologySelectorLabelRequirement{{Key: key, Values: values}},
+		})
+	}
+}
+
 // Claim for one GiB of a class, ReadWriteOnce, with a file system.
 func Claim(namespace, name, class string, edits ...func(*corev1.PersistentVolumeClaim)) *corev1.PersistentVolumeClaim {
 	claim := &corev1.PersistentVolumeClaim{
@@ -59,6 +68,11 @@ func Size(quantity string) func(*corev1.PersistentVolumeClaim) {
 	return func(claim *corev1.PersistentVolumeClaim) {
 		claim.Spec.Resources.Requests[corev1.ResourceStorage] = resource.MustParse(quantity)
 	}
+}
+
+// Annotation is an edit of Claim.
+func Annotation(key, value string) func(*corev1.PersistentVolumeClaim) {
+	return func(claim *corev1.PersistentVolumeClaim) { metav1.SetMetaDataAnnotation(&claim.ObjectMeta, key, value) }
 }
 
 // Block is an edit of Claim.

@@ -50,6 +50,8 @@ func namespaceRules() []rbacv1.PolicyRule {
 	return []rbacv1.PolicyRule{
 		// Leader election.
 		rule("coordination.k8s.io", "leases", "get", "create", "update"),
+		// The journal of what is about to be created.
+		rule("", "configmaps", "get", "create", "patch"),
 	}
 }
 

@@ -59,6 +59,7 @@ func trimClaim(claim *corev1.PersistentVolumeClaim) *corev1.PersistentVolumeClai
 	if slices.Contains(claim.Finalizers, cloningProtection) {
 		slim.Finalizers = []string{cloningProtection}
 	}
+	slim.Status.Phase = claim.Status.Phase
 	if claim.Spec.VolumeName != "" {
 		slim.Spec.VolumeName = claim.Spec.VolumeName
 		slim.Spec.StorageClassName = claim.Spec.StorageClassName

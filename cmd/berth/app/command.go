@@ -55,7 +55,8 @@ func NewCommand(version string) (*cobra.Command, error) {
 		Short: "Provision the volumes of a CSI driver",
 		Long: `Berth creates the volumes that PersistentVolumeClaims of one CSI driver ask for, and deletes them when they are
 released. It runs beside the driver and talks to it over a unix socket. It takes the place of the csi-provisioner
-sidecar; the flags they share have the same names.`,
+sidecar; the flags they share have the same names. "berth journal" prints what is being created, as recorded in the
+cluster.`,
 		Example: `  berth --csi-address /run/csi/socket --leader-election
   berth --csi-address /tmp/csi.sock --kubeconfig ~/.kube/config -v 4`,
 		Args: func(_ *cobra.Command, args []string) error {
@@ -91,10 +92,17 @@ sidecar; the flags they share have the same names.`,
 	for _, set := range sections.FlagSets {
 		command.Flags().AddFlagSet(set)
 	}
+	command.CompletionOptions.DisableDefaultCmd = true
+	command.AddCommand(newJournalCommand(version))
+	setHelp(command, sections)
+	return command, nil
+}
+
+// setHelp has a command's help show its flags in groups.
+func setHelp(command *cobra.Command, sections cliflag.NamedFlagSets) {
 	columns, _, err := term.GetSize(int(os.Stdout.Fd()))
 	if err != nil {
 		columns = 0 // not a terminal: lines are not wrapped
 	}
 	cliflag.SetUsageAndHelpFunc(command, sections, columns)
-	return command, nil
 }

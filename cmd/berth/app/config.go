@@ -94,6 +94,9 @@ func newProvisioner(o *Options, shared *rest.Config, client kubernetes.Interface
 			Snapshots:     snapshots,
 		}
 		config.Settings.AttributesClasses = features.enabled(gateAttributes) && (attributesServed || features.explicit(gateAttributes))
+		if o.Provisioning.Journal {
+			config.JournalNamespace, config.JournalName = o.Leader.namespace(), journalName(driver.Name)
+		}
 		config.Settings.CrossNamespace = features.enabled(gateCrossNamespace)
 		if config.Settings.CrossNamespace {
 			config.Grants = grants

@@ -26,6 +26,7 @@ type ProvisioningOptions struct {
 	PublishReadOnly   bool
 	TopologyLimit     int
 
+	Journal               bool
 	PreventModeConversion bool
 	SourceWorkers         int
 	SweepInterval         time.Duration
@@ -41,6 +42,7 @@ func newProvisioningOptions() ProvisioningOptions {
 		NameUUIDLength:    -1,
 		ImmediateTopology: true,
 
+		Journal:               true,
 		PreventModeConversion: true,
 		SourceWorkers:         1,
 		SweepInterval:         5 * time.Minute,
@@ -61,6 +63,7 @@ func (o *ProvisioningOptions) AddFlags(flags *pflag.FlagSet) {
 	flags.IntVar(&o.TopologyLimit, "topology-limit", o.TopologyLimit, "Segments that a request names at most. While the driver has no room in them, further tries name others. 0: no limit.")
 	flags.BoolVar(&o.ExtraMetadata, "extra-create-metadata", o.ExtraMetadata, "Tell the driver the names of claim, namespace and volume as parameters.")
 	flags.BoolVar(&o.PublishReadOnly, "controller-publish-readonly", o.PublishReadOnly, "Mark the volumes of claims whose only access mode is ReadOnlyMany as read-only.")
+	flags.BoolVar(&o.Journal, "journal", o.Journal, "Record what is about to be created in a ConfigMap beside the Lease, so that no volume is lost with this process.")
 	flags.BoolVar(&o.PreventModeConversion, "prevent-volume-mode-conversion", o.PreventModeConversion, "Refuse to restore a snapshot to another volume mode than it was taken of, unless an annotation of its content permits it.")
 	flags.IntVar(&o.SourceWorkers, "cloning-protection-threads", o.SourceWorkers, "Snapshots and claims whose protection as a source is taken off at once.")
 	flags.DurationVar(&o.SweepInterval, "snapshot-orphan-sweep-interval", o.SweepInterval, "How often to look for sources that were left protected without need. 0: only when something about them changes.")

@@ -139,9 +139,9 @@ func (p *process) run(ctx context.Context) error {
 		return err
 	}
 	defer conn.Close()
-	served, err := p.attributesServed(ctx)
-	if err != nil {
-		return err
+	served := p.attributesServed(ctx)
+	if ctx.Err() != nil {
+		return nil
 	}
 	config := p.config.Provisioner(driver, served)
 
@@ -221,20 +221,17 @@ func (p *process) awaitAPIServer(ctx context.Context) error {
 }
 
 // attributesServed asks whether the API server has volume attributes classes (since Kubernetes 1.34). If it does not say, it has.
-func (p *process) attributesServed(ctx context.Context) (bool, error) {
+func (p *process) attributesServed(ctx context.Context) bool {
 	list, err := p.config.Client.Discovery().ServerResourcesForGroupVersion(storagev1.SchemeGroupVersion.String())
-	if ctx.Err() != nil {
-		return false, ctx.Err()
-	}
 	if err != nil {
 		klog.FromContext(ctx).Info("The API server does not say whether it has volume attributes classes; taking it that it has", "err", err)
-		return true, nil
+		return true
 	}
 	served := slices.ContainsFunc(list.APIResources, func(r metav1.APIResource) bool { return r.Name == "volumeattributesclasses" })
 	if !served {
 		klog.FromContext(ctx).Info("The API server has no volume attributes classes, claims that name one are provisioned without; restart after an upgrade of the API server")
 	}
-	return served, nil
+	return served
 }
 
 // watchTopology keeps an index of the cluster's segments. The index is complete when indexed is true.

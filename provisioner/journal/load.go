@@ -1,0 +1,131 @@
+package journal
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/klog/v2"
+)
+
+// asideSuffix is added to the name of a journal for the ConfigMap of entries that nobody can read.
+const asideSuffix = "-unreadable"
+
+// Load reads what the leaders before left on record, and takes the journal over from them. Entries that cannot be read are kept aside for a person
+// to look at, and never stand in the way of the others; unreadable says which. It returns an error only if nothing could be read, for a
+// reason that will pass; a journal that may not be read is degraded.
+func (j *Journal) Load(ctx context.Context) (entries []*Entry, unreadable []error, err error) {
+	j.pages = nil
+	for number := 0; ; number++ {
+		stored, err := j.takeOverPatiently(ctx, j.pageName(number))
+		switch {
+		case err != nil && permanent(err):
+			j.degrade(ctx, fmt.Errorf("read the journal: %w", err))
+			return entries, unreadable, nil
+		case err != nil:
+			return nil, nil, fmt.Errorf("read the journal: %w", err)
+		case stored == nil:
+			return entries, unreadable, nil
+		}
+		p := newPage(stored.Name)
+		p.read(stored, j.config.Holder)
+		j.pages = append(j.pages, p)
+		for _, key := range slices.Sorted(maps.Keys(stored.BinaryData)) {
+			entry, err := decode(key, stored.BinaryData[key])
+			if err != nil {
+				unreadable = append(unreadable, fmt.Errorf("journal entry %s of ConfigMap %s: %w", key, stored.Name, err))
+				if err := j.setAside(ctx, p, key, stored.BinaryData[key]); err != nil {
+					unreadable = append(unreadable, fmt.Errorf("keep it aside: %w", err))
+				}
+				continue
+			}
+			entries = append(entries, entry)
+			j.mu.Lock()
+			j.recorded[entry.UID()] = p.name
+			j.mu.Unlock()
+		}
+	}
+}
+
+// takeOverPatiently does not believe a refusal at once.
+func (j *Journal) takeOverPatiently(ctx context.Context, name string) (stored *corev1.ConfigMap, err error) {
+	pause := retryStart
+	for refusals := 0; refusals < maxRefusals; refusals++ {
+		if stored, err = j.takeOver(ctx, name); err == nil || !permanent(err) {
+			return stored, err
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return nil, context.Cause(ctx)
+		case <-timer.C:
+		}
+		pause *= 2
+	}
+	return stored, err
+}
+
+// takeOver marks a page as this leader's, so that no leader before can write it any more; nil if there is no such page.
+func (j *Journal) takeOver(ctx context.Context, name string) (*corev1.ConfigMap, error) {
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": map[string]string{AnnotationHolder: j.config.Holder}}})
+	if err != nil {
+		return nil, err
+	}
+	stored, err := j.config.ConfigMaps.Patch(ctx, name, types.MergePatchType, patch, metav1.PatchOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	return stored, err
+}
+
+// setAside moves a value that cannot be read to a ConfigMap of its own kind. Until that is done it stays where it is.
+func (j *Journal) setAside(ctx context.Context, p *page, key string, value []byte) error {
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
+	name := j.config.Name + asideSuffix
+	patch, err := json.Marshal(map[string]any{"binaryData": map[string][]byte{key: value}})
+	if err != nil {
+		return err
+	}
+	_, err = j.config.ConfigMaps.Patch(ctx, name, types.MergePatchType, patch, metav1.PatchOptions{})
+	if apierrors.IsNotFound(err) {
+		_, err = j.config.ConfigMaps.Create(ctx, &corev1.ConfigMap{
+			ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{Label: j.config.Name}},
+			BinaryData: map[string][]byte{key: value},
+		}, metav1.CreateOptions{})
+	}
+	if err != nil {
+		return err
+	}
+	err = p.write(ctx, j.config.ConfigMaps, j.config.Name, j.config.Holder, change{remove: []string{key}})
+	if err != nil {
+		klog.FromContext(ctx).Info("An unreadable entry was copied and is still in the journal, too", "entry", key, "err", err)
+	}
+	return nil
+}
+
+// conflicts reports whether a write met another one.
+func conflicts(err error) bool { return apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) }
+
+// Read decodes the entries of a stored page, for people.
+func Read(stored *corev1.ConfigMap) (entries []*Entry, problems []error) {
+	for _, key := range slices.Sorted(maps.Keys(stored.BinaryData)) {
+		entry, err := decode(key, stored.BinaryData[key])
+		if err != nil {
+			problems = append(problems, fmt.Errorf("entry %s of ConfigMap %s: %w", key, stored.Name, err))
+			continue
+		}
+		entries = append(entries, entry)
+	}
+	return entries, problems
+}

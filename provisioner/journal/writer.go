@@ -1,0 +1,250 @@
+package journal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/klog/v2"
+)
+
+// Run writes until ctx ends, and then once more what is to be taken out.
+func (j *Journal) Run(ctx context.Context) {
+	tidy := time.NewTicker(tidyAfter)
+	defer tidy.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTimeout)
+			defer cancel()
+			if err := j.commit(last, j.take()); err != nil {
+				klog.FromContext(ctx).Info("Finished entries are left in the journal, the next leader will find that they are", "err", err)
+			}
+			return
+		case <-tidy.C:
+			j.hope()
+		case <-j.wake:
+			j.gatherBatch(ctx)
+		}
+		j.write(ctx, j.take())
+	}
+}
+
+// gatherBatch waits for more entries to share the write: for the more, the more are on record, and never long.
+func (j *Journal) gatherBatch(ctx context.Context) {
+	timer := time.NewTimer(window)
+	defer timer.Stop()
+	for !j.enough() {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+			return
+		case <-j.wake:
+		}
+	}
+}
+
+// enough reports whether a write is worth its while.
+func (j *Journal) enough() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	settled := len(j.recorded) - len(j.adds)
+	return len(j.adds) >= min(largestBatch, settled/crowd+1)
+}
+
+// batch is what one round of writing carries.
+type batch struct {
+	adds    map[types.UID]*addition
+	removes map[types.UID]bool
+}
+
+func (b batch) empty() bool { return len(b.adds) == 0 && len(b.removes) == 0 }
+
+// take takes all that waits to be written.
+func (j *Journal) take() batch {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.deposed != nil || j.degraded != "" {
+		return batch{}
+	}
+	taken := batch{adds: map[types.UID]*addition{}, removes: j.removes}
+	j.removes = map[types.UID]bool{}
+	for uid, add := range j.adds {
+		taken.adds[uid] = add
+	}
+	return taken
+}
+
+// write writes a batch, for as long as it takes, until ctx ends.
+func (j *Journal) write(ctx context.Context, b batch) {
+	pause := retryStart
+	for refusals := 0; !b.empty(); {
+		err := j.commit(ctx, b)
+		if permanent(err) {
+			refusals++
+		}
+		switch {
+		case err == nil:
+			return
+		case refusals == maxRefusals:
+			j.degrade(ctx, err)
+			return
+		case takenOver(err):
+			j.depose(err)
+			return
+		}
+		klog.FromContext(ctx).Info("The journal cannot be written at the moment, will try again", "journal", j.config.Name, "after", pause, "err", err)
+		timer := time.NewTimer(pause)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			j.giveBack(b)
+			return
+		case <-timer.C:
+		}
+		pause = min(2*pause, retryMax)
+		j.giveBack(b)
+		b = j.take() // what came or went meanwhile goes along
+	}
+}
+
+// giveBack puts back what was not taken out.
+func (j *Journal) giveBack(b batch) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for uid := range b.removes {
+		if _, again := j.recorded[uid]; !again {
+			j.removes[uid] = true
+		}
+	}
+}
+
+// depose tells those who wait, and all who come, that nothing more is recorded in this term.
+func (j *Journal) depose(err error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.deposed = err
+	for uid, add := range j.adds {
+		add.err = err
+		close(add.done)
+		delete(j.adds, uid)
+	}
+}
+
+// commit writes a batch to the pages that it concerns, and tells those who wait.
+func (j *Journal) commit(ctx context.Context, b batch) error {
+	if b.empty() {
+		return nil
+	}
+	for _, planned := range j.plan(b) {
+		began := time.Now()
+		err := planned.page.write(ctx, j.config.ConfigMaps, j.config.Name, j.config.Holder, planned.change)
+		if err != nil && retriable(planned.page, err) {
+			err = planned.page.write(ctx, j.config.ConfigMaps, j.config.Name, j.config.Holder, planned.change)
+		}
+		j.config.Observe(len(planned.change.add), time.Since(began), err)
+		if err != nil {
+			return fmt.Errorf("write %d entries: %w", len(planned.change.add), err)
+		}
+		j.onRecord(planned, b)
+	}
+	return nil
+}
+
+// retriable reports whether a write that failed can be tried again at once: the page was read anew since.
+func retriable(p *page, err error) bool {
+	return !errors.Is(err, errTakenOver) && p.exists && conflicts(err)
+}
+
+// planned is one page and what is to be written to it.
+type planned struct {
+	page   *page
+	change change
+}
+
+// plan spreads a batch over pages: what is removed goes to where it is, what is added to the first page that has room.
+func (j *Journal) plan(b batch) []planned {
+	changes := map[*page]*change{}
+	of := func(p *page) *change {
+		if changes[p] == nil {
+			changes[p] = &change{add: map[string][]byte{}}
+		}
+		return changes[p]
+	}
+	sizes := map[*page]int{}
+	for uid := range b.removes {
+		known := false
+		for _, p := range j.pages {
+			if size, ok := p.contents[string(uid)]; ok {
+				known = true
+				c := of(p)
+				c.remove = append(c.remove, string(uid))
+				sizes[p] -= size
+			}
+		}
+		for _, p := range j.pages {
+			if !known && p.exists { // a write whose result we did not hear may have put it anywhere
+				c := of(p)
+				c.remove = append(c.remove, string(uid))
+			}
+		}
+	}
+	for uid, add := range b.adds {
+		p := j.room(string(uid), len(add.packed), sizes)
+		of(p).add[string(uid)] = add.packed
+		sizes[p] += len(add.packed) - p.contents[string(uid)]
+	}
+	var plan []planned
+	for _, p := range j.pages {
+		if c := changes[p]; c != nil && !c.empty() {
+			plan = append(plan, planned{p, *c})
+		}
+	}
+	return plan
+}
+
+// room is the page that an entry goes to: where one of its claim is already, or the first that it fits in, or a new one.
+func (j *Journal) room(key string, size int, sizes map[*page]int) *page {
+	for _, p := range j.pages {
+		if _, ok := p.contents[key]; ok {
+			return p
+		}
+	}
+	for _, p := range j.pages {
+		if used := p.size + sizes[p]; used == 0 || used+size <= maxPage {
+			return p
+		}
+	}
+	p := newPage(j.pageName(len(j.pages)))
+	j.pages = append(j.pages, p)
+	return p
+}
+
+func (j *Journal) pageName(number int) string {
+	if number == 0 {
+		return j.config.Name
+	}
+	return fmt.Sprintf("%s-%d", j.config.Name, number)
+}
+
+// onRecord tells those who wait that a page was written.
+func (j *Journal) onRecord(p planned, b batch) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for key := range p.change.add {
+		uid := types.UID(key)
+		add := b.adds[uid]
+		if j.adds[uid] == add { // else it was forgotten, or made anew, meanwhile
+			delete(j.adds, uid)
+			j.recorded[uid] = p.page.name
+			close(add.done)
+		}
+		delete(b.adds, uid)
+	}
+	for _, key := range p.change.remove {
+		delete(b.removes, types.UID(key))
+	}
+}

@@ -1,0 +1,129 @@
+package provisioner
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/klog/v2"
+
+	"github.com/berth-csi/berth/provisioner/journal"
+)
+
+// entryOf is an attempt as it goes on record. What the driver has answered is not in it: the same request again tells.
+func entryOf(a *Attempt) *journal.Entry {
+	return &journal.Entry{
+		Claim: *a.Claim, Class: a.Class, SelectedNode: a.SelectedNode, MigratedFrom: a.MigratedFrom, Source: a.Source,
+		Secret: a.Secret, Request: a.Request, Template: a.Template, Began: time.Now(),
+	}
+}
+
+// attemptOf is an attempt of a leader before. Its outcome is unknown.
+func attemptOf(e *journal.Entry) *Attempt {
+	return &Attempt{
+		Claim: &e.Claim, Class: e.Class, SelectedNode: e.SelectedNode, MigratedFrom: e.MigratedFrom, Source: e.Source,
+		Secret: e.Secret, Request: e.Request, Template: e.Template, began: e.Began,
+	}
+}
+
+// record puts an attempt on record before the driver hears of it.
+func (c *Controller) record(ctx context.Context, attempt *Attempt) error {
+	if c.journal == nil {
+		return nil
+	}
+	return c.journal.Record(ctx, entryOf(attempt))
+}
+
+// forget takes a closed attempt off the record.
+func (c *Controller) forget(claim types.UID) {
+	if c.journal != nil {
+		c.journal.Forget(claim)
+	}
+}
+
+// restore opens the attempts that the leaders before left on record. It tries until the journal can be read: a claim that is provisioned anew
+// without knowing what was asked before could get a second volume.
+func (c *Controller) restore(ctx context.Context) {
+	if c.journal == nil {
+		return
+	}
+	logger := klog.FromContext(ctx)
+	for pause := time.Second; ; pause = min(2*pause, c.config.BackoffMax) {
+		entries, unreadable, err := c.journal.Load(ctx)
+		if err == nil {
+			c.restoreAll(ctx, entries, unreadable)
+			return
+		}
+		logger.Info("Waiting for the journal", "err", err, "again", pause)
+		timer := time.NewTimer(pause)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		case <-timer.C:
+		}
+	}
+}
+
+func (c *Controller) restoreAll(ctx context.Context, entries []*journal.Entry, unreadable []error) {
+	logger := klog.FromContext(ctx)
+	for _, problem := range unreadable {
+		c.metrics.journalUnreadable.Inc()
+		logger.Error(problem, "An entry of the journal cannot be read and is kept aside; the volume that it was of may exist in the driver")
+		c.event(c.journalReference(), corev1.EventTypeWarning, ReasonJournalUnreadable, problem.Error())
+	}
+	restored := 0
+	for _, entry := range entries {
+		attempt := attemptOf(entry)
+		uid := entry.UID()
+		stored, err := absent(c.volumeLister.Get(attempt.Template.Name))
+		if err == nil && stored != nil && isFor(stored, uid) {
+			c.journal.Forget(uid) // it was stored; only the journal had not been told
+			continue
+		}
+		if !c.attempts.put(uid, attempt) {
+			logger.Error(fmt.Errorf("volume %q is on record for two claims", attempt.Request.GetName()), "An entry of the journal is left alone", "claim", uid)
+			continue
+		}
+		if attempt.Source.Name != "" {
+			c.holds.take(uid, attempt.Source.Key())
+		}
+		restored++
+		c.claimLoop.Enqueue(ClaimKey{Namespace: entry.Claim.Namespace, Name: entry.Claim.Name, UID: uid})
+	}
+	if len(entries) > 0 {
+		logger.Info("Journal read", "entries", len(entries), "toBeFoundOut", restored)
+	}
+}
+
+// journalReference is what events about the journal are about.
+func (c *Controller) journalReference() *corev1.ObjectReference {
+	return &corev1.ObjectReference{Kind: "ConfigMap", APIVersion: "v1", Namespace: c.config.JournalNamespace, Name: c.config.JournalName}
+}
+
+// journalDegraded tells people that nothing is recorded.
+func (c *Controller) journalDegraded(err error) {
+	c.event(c.journalReference(), corev1.EventTypeWarning, ReasonJournalUnwritable, fmt.Sprintf(
+		"volumes are created without a record, and one can be lost if the provisioner is killed meanwhile; grant get, create and patch on configmaps in namespace %q: %v",
+		c.config.JournalNamespace, err))
+}
+
+func (c *Controller) newJournal(identity string) *journal.Journal {
+	return journal.New(journal.Config{
+		ConfigMaps: c.client.CoreV1().ConfigMaps(c.config.JournalNamespace),
+		Name:       c.config.JournalName,
+		Holder:     identity,
+		Observe: func(entries int, took time.Duration, err error) {
+			result := "done"
+			if err != nil {
+				result = "failed"
+			}
+			c.metrics.journalWrites.WithLabelValues(result).Inc()
+			c.metrics.journalEntries.Add(float64(entries))
+			c.metrics.journalDuration.Observe(took.Seconds())
+		},
+		Degraded: c.journalDegraded,
+	})
+}
