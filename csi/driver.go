@@ -143,20 +143,28 @@ func judge(name string, plugin rpc.PluginCapabilitySet, controller rpc.Controlle
 type Controller struct {
 	client  csipb.ControllerClient
 	timeout time.Duration
+
+	// Creates and Deletes bound the calls at once. They are apart, so that a thousand deletions do not hold up a claim.
+	Creates, Deletes *Limit
 }
 
-// NewController makes calls over conn, each with the given timeout (--timeout).
-func NewController(conn *grpc.ClientConn, timeout time.Duration) *Controller {
-	return &Controller{client: csipb.NewControllerClient(conn), timeout: timeout}
+// NewController makes calls over conn, each with the given timeout (--timeout), and at most ceiling of each kind at once (--worker-threads).
+// The time that a call waits for its turn is not part of its timeout.
+func NewController(conn *grpc.ClientConn, timeout time.Duration, ceiling int) *Controller {
+	return &Controller{client: csipb.NewControllerClient(conn), timeout: timeout, Creates: NewLimit(ceiling), Deletes: NewLimit(ceiling)}
 }
 
 // CreateVolume calls the driver. An answer without a volume or without a volume_id, both of which the specification forbids (CSI
 // spec, CreateVolumeResponse), is an error without a status: nobody knows what exists, and Classify calls the outcome
 // unknown.
 func (c *Controller) CreateVolume(ctx context.Context, request *csipb.CreateVolumeRequest) (*csipb.Volume, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.timeout)
-	defer cancel()
-	answer, err := c.client.CreateVolume(ctx, request)
+	var answer *csipb.CreateVolumeResponse
+	err := c.Creates.Do(ctx, func() (err error) {
+		ctx, cancel := context.WithTimeout(ctx, c.timeout)
+		defer cancel()
+		answer, err = c.client.CreateVolume(ctx, request)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -172,10 +180,12 @@ func (c *Controller) CreateVolume(ctx context.Context, request *csipb.CreateVolu
 
 // DeleteVolume calls the driver.
 func (c *Controller) DeleteVolume(ctx context.Context, request *csipb.DeleteVolumeRequest) error {
-	ctx, cancel := context.WithTimeout(ctx, c.timeout)
-	defer cancel()
-	_, err := c.client.DeleteVolume(ctx, request)
-	return err
+	return c.Deletes.Do(ctx, func() error {
+		ctx, cancel := context.WithTimeout(ctx, c.timeout)
+		defer cancel()
+		_, err := c.client.DeleteVolume(ctx, request)
+		return err
+	})
 }
 
 // grpcCode is here so that only this package knows how an error carries its code.

@@ -184,7 +184,7 @@ func TestCreateVolumeDistrustsItsAnswer(t *testing.T) {
 			d.create = func(context.Context, *csipb.CreateVolumeRequest) (*csipb.CreateVolumeResponse, error) {
 				return tt.answer, tt.err
 			}
-			volume, err := NewController(dial(t, d), time.Second).CreateVolume(t.Context(), &csipb.CreateVolumeRequest{Name: "n"})
+			volume, err := NewController(dial(t, d), time.Second, 10).CreateVolume(t.Context(), &csipb.CreateVolumeRequest{Name: "n"})
 			got := Classify(CreateVolume, err).Class
 			if tt.answer == nil && tt.err == nil {
 				// gRPC itself refuses to send nil; what matters is that it does not count as a volume.
@@ -206,7 +206,7 @@ func TestCallsEndWithTheirTimeout(t *testing.T) {
 		<-ctx.Done()
 		return nil, ctx.Err()
 	}
-	_, err := NewController(dial(t, d), 50*time.Millisecond).CreateVolume(t.Context(), &csipb.CreateVolumeRequest{Name: "n"})
+	_, err := NewController(dial(t, d), 50*time.Millisecond, 10).CreateVolume(t.Context(), &csipb.CreateVolumeRequest{Name: "n"})
 	if got := Classify(CreateVolume, err); got.Class != Unknown || got.Code != codes.DeadlineExceeded {
 		t.Errorf("got %s %s", got.Class, got.Code)
 	}

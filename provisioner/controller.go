@@ -178,6 +178,7 @@ func New(config Config) (*Controller, error) {
 	c.claimLoop = worker.New(worker.Config[ClaimKey]{
 		Name: "claims", Workers: config.Workers, Grace: config.Grace,
 		BackoffStart: config.BackoffStart, BackoffMax: config.BackoffMax, Work: c.workClaim,
+		Group: func(key ClaimKey) string { return key.Namespace },
 	})
 	c.volumeLoop = worker.New(worker.Config[volumeKey]{
 		Name: "volumes", Workers: config.Workers, Grace: config.Grace,

@@ -50,7 +50,7 @@ func BackoffRegardless(err error) Result { return Result{retry: true, regardless
 // Retries reports whether the result is a failure that is to be tried again.
 func (r Result) Retries() bool { return r.retry }
 
-// Config describes a Loop. Every field but Clock is required.
+// Config describes a Loop. Every field but Group and Clock is required.
 type Config[K comparable] struct {
 	Name         string        // of the queue's metrics and in log lines
 	Workers      int           // goroutines
@@ -59,6 +59,8 @@ type Config[K comparable] struct {
 	Grace        time.Duration // how long work that is under way may go on once the loop is to stop
 	// Work is called with one key. Its context ends only when Grace is over, so that work is not cut in the middle.
 	Work  func(ctx context.Context, key K) Result
+	// Group tells which keys are one user's, in a long queue. Users take turns. nil: all keys are one's.
+	Group func(key K) string
 	Clock clock.WithTicker // nil: the real one
 }
 
@@ -83,14 +85,24 @@ func New[K comparable](config Config[K]) *Loop[K] {
 	if config.Clock == nil {
 		config.Clock = clock.RealClock{}
 	}
-	return &Loop[K]{
-		config: config,
-		queue: workqueue.NewTypedDelayingQueueWithConfig(workqueue.TypedDelayingQueueConfig[K]{
-			Name: config.Name, Clock: config.Clock,
-		}),
-		waiting: map[K]backoff{},
-		active:  map[K]bool{},
+	if config.Group == nil {
+		config.Group = func(K) string { return "" }
 	}
+	l := &Loop[K]{config: config, waiting: map[K]backoff{}, active: map[K]bool{}}
+	l.queue = workqueue.NewTypedDelayingQueueWithConfig(workqueue.TypedDelayingQueueConfig[K]{
+		Name: config.Name, Clock: config.Clock,
+		Queue: workqueue.NewTypedWithConfig(workqueue.TypedQueueConfig[K]{
+			Name: config.Name, Clock: config.Clock, Queue: &order[K]{group: config.Group, retry: l.failedBefore},
+		}),
+	})
+	return l
+}
+
+// failedBefore reports whether the key's last work failed.
+func (l *Loop[K]) failedBefore(key K) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.waiting[key].failures > 0
 }
 
 // Enqueue says that something about the key may have changed. A key that is backing off goes on waiting: a resync or an

@@ -150,7 +150,9 @@ func (p *process) run(ctx context.Context) error {
 	defer factory.Shutdown()
 	defer stopInformers()
 
-	config.Driver = csi.NewController(conn, p.config.DriverTimeout)
+	calls := csi.NewController(conn, p.config.DriverTimeout, config.Workers)
+	p.registerLimits(calls)
+	config.Driver = calls
 	config.Informers = factory
 	config.Registry = p.registry
 	var indexed []cache.InformerSynced
@@ -177,6 +179,20 @@ func (p *process) run(ctx context.Context) error {
 		return controller.Run(ctx)
 	}
 	return p.elector.Run(ctx, lead.LeaseName(driver.Name), controller.Run)
+}
+
+// registerLimits shows how many calls the driver is given at once.
+func (p *process) registerLimits(calls *csi.Controller) {
+	for operation, limit := range map[string]*csi.Limit{"CreateVolume": calls.Creates, "DeleteVolume": calls.Deletes} {
+		labels := prometheus.Labels{"operation": operation}
+		p.registry.MustRegister(
+			prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+				Name: "berth_driver_call_limit", Help: "Calls that the driver is given at once, at the moment.", ConstLabels: labels,
+			}, func() float64 { return float64(limit.Value()) }),
+			prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+				Name: "berth_driver_calls_in_flight", Help: "Calls to the driver that are under way.", ConstLabels: labels,
+			}, func() float64 { return float64(limit.InFlight()) }))
+	}
 }
 
 // connect waits until the driver and the API server answer.
