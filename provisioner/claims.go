@@ -49,6 +49,8 @@ func (c *Controller) act(ctx context.Context, key ClaimKey, in Input) worker.Res
 	case Refuse:
 		c.failed(claimReference(in.Claim), metricLabels(in.Claim), action.Message)
 		return worker.Backoff(errors.New(action.Message))
+	case Postpone:
+		return worker.After(action.For)
 	case GiveBack:
 		return c.giveBackGone(ctx, in, action.Message)
 	case LookUp:
@@ -93,7 +95,7 @@ func (c *Controller) gatherClaim(ctx context.Context, key ClaimKey) (Input, erro
 		return in, err
 	}
 	if c.settings.Driver.Topology {
-		in.Place = c.gatherPlace(selectedNode(claim))
+		in.Place = c.gatherPlace(claim)
 		in.Round = c.attempts.round(key.UID)
 	}
 	if attributes := attributesName(c.settings, claim); attributes != "" && notOurs(in) == "" && in.Stored == nil {
@@ -122,7 +124,8 @@ func absent[T any](object *T, err error) (*T, error) {
 	return object, err
 }
 
-func (c *Controller) gatherPlace(node string) Place {
+func (c *Controller) gatherPlace(claim *corev1.PersistentVolumeClaim) Place {
+	node := selectedNode(claim)
 	if node == "" {
 		return Place{Candidates: c.config.Topology.RegisteredSegments()}
 	}
@@ -130,7 +133,27 @@ func (c *Controller) gatherPlace(node string) Place {
 	if err != nil {
 		return Place{SelectedErr: err}
 	}
-	return Place{Selected: selected, Candidates: c.config.Topology.LabelledSegments(selected)}
+	size := claim.Spec.Resources.Requests[corev1.ResourceStorage]
+	return Place{
+		Selected:   selected,
+		Candidates: c.config.Topology.LabelledSegments(selected),
+		Full:       c.full.wait(volumehelpers.GetPersistentVolumeClaimClass(claim), selected, size.Value()),
+	}
+}
+
+// noteRoom remembers whether the driver had room where the scheduler placed the Pod. Which segment that was, the node tells today.
+func (c *Controller) noteRoom(attempt *Attempt, room bool) {
+	if attempt.SelectedNode == "" || c.config.Topology == nil {
+		return
+	}
+	segment, err := c.config.Topology.NodeSegment(attempt.SelectedNode)
+	switch {
+	case err != nil: // the node is gone, so nobody will ask for it
+	case room:
+		c.full.clear(attempt.Class, segment)
+	default:
+		c.full.note(attempt.Class, segment, attempt.Request.GetCapacityRange().GetRequiredBytes())
+	}
 }
 
 // create sends the attempt's request and acts on what follows. source is what was found of the claim's source when a new attempt was
@@ -169,6 +192,7 @@ func (c *Controller) create(ctx context.Context, key ClaimKey, attempt *Attempt,
 
 	switch step := Conclude(c.settings, attempt, result).(type) {
 	case Accept:
+		c.noteRoom(attempt, true)
 		attempt.Volume = step.Volume
 		return c.workClaim(ctx, key)
 	case Reject:
@@ -178,6 +202,7 @@ func (c *Controller) create(ctx context.Context, key ClaimKey, attempt *Attempt,
 		c.failed(attempt.Claim, attempt.labels(), step.Message)
 		return worker.BackoffRegardless(errors.New(step.Message))
 	case Reschedule:
+		c.noteRoom(attempt, false)
 		c.attempts.drop(key.UID)
 		return c.giveBack(ctx, attempt.Claim, attempt.SelectedNode, attempt.Class, step.Message)
 	case Fail:

@@ -112,6 +112,8 @@ type Controller struct {
 	deletion  *deletions
 	placeless *placeless
 	holds     *holds
+	full      *fullSegments
+	upkeep    *pace
 	announced *announcements
 	storing   atomic.Int32 // objects being written
 	began     time.Time    // of Run
@@ -134,6 +136,8 @@ func New(config Config) (*Controller, error) {
 		written:      &written{names: map[string]writtenVolume{}, now: time.Now},
 		deletion:     &deletions{byUID: map[types.UID]*deletion{}},
 		holds:        newHolds(),
+		full:         newFullSegments(),
+		upkeep:       newPace(upkeepInterval),
 		announced:    &announcements{made: map[types.UID]bool{}},
 	}
 	c.attempts = newAttempts(c.forget)

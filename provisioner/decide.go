@@ -3,6 +3,7 @@ package provisioner
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
@@ -39,9 +40,11 @@ type Place struct {
 	Selected    topology.Segment   // of the node that the scheduler selected
 	SelectedErr error              // why there is no such segment; topology.ErrNodeGone: the node went away
 	Candidates  []topology.Segment // where the volume could be, sorted and distinct
+	// Full is how long the selected segment is to be left alone, because the driver has just said that it has no room there.
+	Full time.Duration
 }
 
-// Action is what to do about a claim now: Leave, LeaveToPopulator, Refuse, GiveBack, LookUp, Create, Store, CleanUp or Settle.
+// Action is what to do about a claim now: Leave, LeaveToPopulator, Refuse, Postpone, GiveBack, LookUp, Create, Store, CleanUp or Settle.
 //
 //sumtype:decl
 type Action interface{ action() }
@@ -60,6 +63,9 @@ type Refuse struct {
 	Message string
 	Place   bool // for want of a place: a node that comes or changes may help
 }
+
+// Postpone looks again after a while, without a word: it was said already.
+type Postpone struct{ For time.Duration }
 
 // GiveBack takes the selected node, which is gone, from the claim, so that the scheduler chooses again.
 type GiveBack struct{ Message string }
@@ -82,6 +88,7 @@ type Settle struct{ Attempt *Attempt }
 func (Leave) action()            {}
 func (LeaveToPopulator) action() {}
 func (Refuse) action()           {}
+func (Postpone) action()         {}
 func (GiveBack) action()         {}
 func (LookUp) action()           {}
 func (Create) action()           {}
@@ -275,6 +282,9 @@ func place(in Input) (*topology.Requirement, Action) {
 			return nil, GiveBack{message}
 		}
 		return nil, Refuse{Message: message, Place: true}
+	}
+	if in.Place.Full > 0 {
+		return nil, Postpone{in.Place.Full}
 	}
 	need, err := topology.Require(topology.Need{
 		ClaimName:  in.Claim.Name,

@@ -12,11 +12,14 @@
 //
 //	                 ┌──────── unknown: the same request again ─────────┐
 //	                 ▼                                                  │
-//	claim ─Decide─▶ Attempt ──CreateVolume──▶ Conclude ─────────────────┘
+//	claim ─Decide─▶ Attempt ─record─CreateVolume──▶ Conclude ───────────┘
 //	                                             ├─ a volume as asked ──▶ Store ──▶ PersistentVolume
 //	                                             ├─ another volume, or the claim is gone ──▶ CleanUp ──▶ DeleteVolume
 //	                                             ├─ no room at the selected node ──▶ back to the scheduler
 //	                                             └─ no volume ──▶ a new attempt, later
+//
+// An attempt is on record in the cluster from before the first call until it is closed (record.go, package journal), so that it outlives the
+// process. What a volume is made from is looked up, protected and released in sources.go and protection.go.
 //
 // To change what is decided, change the pure files and their tables; the others only carry decisions out. The package imports csi,
 // topology and internal packages; it never imports webhook, capacity or certs. Run owns every goroutine that it starts.

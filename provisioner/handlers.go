@@ -244,6 +244,7 @@ func (c *Controller) volumeEvents() cache.ResourceEventHandler {
 			if pv, ok := deleted[*corev1.PersistentVolume](object); ok {
 				c.written.seen(pv.Name)
 				c.deletion.forget(pv.UID)
+				c.upkeep.forget(pv.UID)
 				c.volumeVanished(pv)
 			}
 		},

@@ -33,9 +33,9 @@ func (c *Controller) workVolume(ctx context.Context, key volumeKey) worker.Resul
 		klog.FromContext(ctx).V(5).Info("Volume left alone", "volume", key, "why", action.Why)
 		return worker.Done()
 	case AddFinalizer:
-		return c.patchFinalizer(ctx, in.Volume, addFinalizer)
+		return c.keepUp(ctx, in.Volume, addFinalizer)
 	case DropFinalizer:
-		return c.patchFinalizer(ctx, in.Volume, dropFinalizer)
+		return c.keepUp(ctx, in.Volume, dropFinalizer)
 	case AwaitDetach:
 		if c.deletion.say(in.Volume.UID, action.Message) {
 			c.event(volumeReference(in.Volume), corev1.EventTypeNormal, ReasonVolumeStillAttached, action.Message)
@@ -168,6 +168,14 @@ const (
 	addFinalizer  = `{"metadata":{"uid":%q,"finalizers":[%q]}}`
 	dropFinalizer = `{"metadata":{"uid":%q,"$deleteFromPrimitiveList/finalizers":[%q]}}`
 )
+
+// keepUp puts right the finalizer of a volume that stays, when its turn has come.
+func (c *Controller) keepUp(ctx context.Context, pv *corev1.PersistentVolume, patch string) worker.Result {
+	if wait := c.upkeep.wait(pv.UID); wait > 0 {
+		return worker.After(wait)
+	}
+	return c.patchFinalizer(ctx, pv, patch)
+}
 
 func (c *Controller) patchFinalizer(ctx context.Context, pv *corev1.PersistentVolume, patch string) worker.Result {
 	ctx, cancel := context.WithTimeout(ctx, apiTimeout)

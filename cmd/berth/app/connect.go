@@ -1,0 +1,129 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/grpc"
+	storagev1 "k8s.io/api/storage/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/klog/v2"
+
+	"github.com/berth-csi/berth/csi"
+	"github.com/berth-csi/berth/provisioner"
+)
+
+// dial connects to the driver and finds out who it is. A driver that took over from an in-tree one is connected to again, with metrics
+// that tell the calls for in-tree volumes apart.
+func (p *process) dial(ctx context.Context) (*grpc.ClientConn, csi.Driver, error) {
+	conn, err := csi.Dial(p.config.DriverAddress, p.calls.Load())
+	if err != nil {
+		return nil, csi.Driver{}, err
+	}
+	driver, err := p.connect(ctx, conn)
+	if err == nil && provisioner.InTreeName(driver.Name) != "" {
+		p.calls.Store(newDriverMetrics(true))
+		_ = conn.Close() // nothing is under way
+		conn, err = csi.Dial(p.config.DriverAddress, p.calls.Load())
+	}
+	if err != nil {
+		if conn != nil {
+			_ = conn.Close()
+		}
+		return nil, csi.Driver{}, err
+	}
+	p.calls.Load().SetDriverName(driver.Name)
+	return conn, driver, nil
+}
+
+// connect waits until the driver and the API server answer.
+func (p *process) connect(ctx context.Context, conn *grpc.ClientConn) (csi.Driver, error) {
+	if p.config.StartupTimeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, p.config.StartupTimeout)
+		defer cancel()
+	}
+	driver, err := csi.Identify(ctx, conn, p.config.DriverTimeout)
+	if err != nil {
+		return csi.Driver{}, fmt.Errorf("CSI driver at %s: %w", p.config.DriverAddress, err)
+	}
+	klog.FromContext(ctx).Info("Driver found", "driver", driver.Name, "topology", driver.Topology,
+		"singleNodeMultiWriter", driver.SingleNodeMultiWriter, "publishUnpublish", driver.PublishUnpublish)
+	return driver, p.awaitAPIServer(ctx)
+}
+
+const apiServerInterval = time.Second
+
+// awaitAPIServer asks the API server for its version until it answers.
+func (p *process) awaitAPIServer(ctx context.Context) error {
+	logger := klog.FromContext(ctx)
+	ticker := time.NewTicker(apiServerInterval)
+	defer ticker.Stop()
+	said := ""
+	for {
+		err := p.config.Client.Discovery().RESTClient().Get().AbsPath("/version").Do(ctx).Error()
+		if err == nil || apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err) {
+			return nil // it answers; what we may do is for the caches to find out
+		}
+		if ctx.Err() == nil && err.Error() != said {
+			said = err.Error()
+			logger.Info("Waiting for the API server", "reason", said)
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("gave up on the API server after --startup-timeout: %s", said)
+		case <-ticker.C:
+		}
+	}
+}
+
+// attributesServed asks whether the API server has volume attributes classes (since Kubernetes 1.34). If it does not say, it has.
+func (p *process) attributesServed(ctx context.Context) bool {
+	list, err := p.config.Client.Discovery().ServerResourcesForGroupVersion(storagev1.SchemeGroupVersion.String())
+	if err != nil {
+		klog.FromContext(ctx).Info("The API server does not say whether it has volume attributes classes; taking it that it has", "err", err)
+		return true
+	}
+	served := slices.ContainsFunc(list.APIResources, func(r metav1.APIResource) bool { return r.Name == "volumeattributesclasses" })
+	if !served {
+		klog.FromContext(ctx).Info("The API server has no volume attributes classes, claims that name one are provisioned without; restart after an upgrade of the API server")
+	}
+	return served
+}
+
+// errDriverChanged ends the process, after what is under way, so that it starts anew with what the driver can do now.
+var errDriverChanged = errors.New("the driver is not the same any more, starting anew to serve it")
+
+// sameDriver waits until a driver that was away is ready again, and asks it who it is: its container may have been replaced by another
+// version. Calls go on meanwhile; their outcomes tell by themselves.
+func (p *process) sameDriver(ctx context.Context, conn *grpc.ClientConn, was csi.Driver) error {
+	is, err := csi.Identify(ctx, conn, p.config.DriverTimeout)
+	switch {
+	case ctx.Err() != nil:
+		return nil
+	case err != nil:
+		return fmt.Errorf("%w: %w", errDriverChanged, err)
+	case is != was:
+		return fmt.Errorf("%w: it was %+v and is %+v", errDriverChanged, was, is)
+	}
+	return nil
+}
+
+// registerLimits shows how many calls the driver is given at once.
+func (p *process) registerLimits(calls *csi.Controller) {
+	for operation, limit := range map[string]*csi.Limit{"CreateVolume": calls.Creates, "DeleteVolume": calls.Deletes} {
+		labels := prometheus.Labels{"operation": operation}
+		p.registry.MustRegister(
+			prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+				Name: "berth_driver_call_limit", Help: "Calls that the driver is given at once, at the moment.", ConstLabels: labels,
+			}, func() float64 { return float64(limit.Value()) }),
+			prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+				Name: "berth_driver_calls_in_flight", Help: "Calls to the driver that are under way.", ConstLabels: labels,
+			}, func() float64 { return float64(limit.InFlight()) }))
+	}
+}
