@@ -11,13 +11,20 @@ func TopologyRequirement(need *topology.Requirement) *csipb.TopologyRequirement 
 	if need == nil {
 		return nil
 	}
-	return &csipb.TopologyRequirement{Requisite: topologies(need.Requisite), Preferred: topologies(need.Preferred)}
+	// Each segment is in both lists: its message is made once.
+	made := make(map[topology.Segment]*csipb.Topology, len(need.Requisite))
+	return &csipb.TopologyRequirement{Requisite: topologies(need.Requisite, made), Preferred: topologies(need.Preferred, made)}
 }
 
-func topologies(segments []topology.Segment) []*csipb.Topology {
+func topologies(segments []topology.Segment, made map[topology.Segment]*csipb.Topology) []*csipb.Topology {
 	all := make([]*csipb.Topology, len(segments))
 	for i, segment := range segments {
-		all[i] = &csipb.Topology{Segments: segment.Map()}
+		t := made[segment]
+		if t == nil {
+			t = &csipb.Topology{Segments: segment.Map()}
+			made[segment] = t
+		}
+		all[i] = t
 	}
 	return all
 }

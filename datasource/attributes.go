@@ -32,7 +32,7 @@ func NewAttributesClassWatch(client kubernetes.Interface, retry time.Duration) *
 		},
 		example: &storagev1.VolumeAttributesClass{},
 		trim: func(class *storagev1.VolumeAttributesClass) *storagev1.VolumeAttributesClass {
-			return &storagev1.VolumeAttributesClass{ObjectMeta: identity(class.ObjectMeta)}
+			return &storagev1.VolumeAttributesClass{ObjectMeta: identity(class.ObjectMeta), DriverName: class.DriverName, Parameters: class.Parameters}
 		},
 	}}
 }
@@ -43,4 +43,18 @@ func (w *AttributesClassWatch) Run(ctx context.Context) { w.mirror.run(ctx) }
 // AddEventHandler adds a handler, on the same terms as SnapshotWatch's. It must be called before Run.
 func (w *AttributesClassWatch) AddEventHandler(handler cache.ResourceEventHandler) {
 	w.mirror.handlers = append(w.mirror.handlers, handler)
+}
+
+// Get returns a class as far as it is known; nil: it may exist all the same.
+func (w *AttributesClassWatch) Get(name string) *storagev1.VolumeAttributesClass {
+	known := w.mirror.known()
+	if known == nil {
+		return nil
+	}
+	object, _, err := known.GetByKey(name)
+	if err != nil {
+		return nil // only of stores that are not in memory
+	}
+	class, _ := object.(*storagev1.VolumeAttributesClass)
+	return class
 }

@@ -8,8 +8,14 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// attributesClass reads a volume attributes class; nil if it does not exist.
+// attributesClass finds a volume attributes class: in the cache, which what we read of a class cannot change, or else by a live read; nil if it
+// does not exist.
 func (c *Controller) attributesClass(ctx context.Context, name string) (*storagev1.VolumeAttributesClass, error) {
+	if c.attributes != nil {
+		if class := c.attributes.Get(name); class != nil {
+			return class, nil
+		}
+	}
 	ctx, cancel := context.WithTimeout(ctx, apiTimeout)
 	defer cancel()
 	class, err := absent(c.client.StorageV1().VolumeAttributesClasses().Get(ctx, name, metav1.GetOptions{}))
