@@ -58,7 +58,7 @@ type Config[K comparable] struct {
 	BackoffMax   time.Duration // no retry waits longer, but for BackoffAtLeast
 	Grace        time.Duration // how long work that is under way may go on once the loop is to stop
 	// Work is called with one key. Its context ends only when Grace is over, so that work is not cut in the middle.
-	Work  func(ctx context.Context, key K) Result
+	Work func(ctx context.Context, key K) Result
 	// Group tells which keys are one user's, in a long queue. Users take turns. nil: all keys are one's.
 	Group func(key K) string
 	Clock clock.WithTicker // nil: the real one

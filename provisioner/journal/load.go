@@ -57,7 +57,7 @@ func (j *Journal) Load(ctx context.Context) (entries []*Entry, unreadable []erro
 // takeOverPatiently does not believe a refusal at once.
 func (j *Journal) takeOverPatiently(ctx context.Context, name string) (stored *corev1.ConfigMap, err error) {
 	pause := retryStart
-	for refusals := 0; refusals < maxRefusals; refusals++ {
+	for range maxRefusals {
 		if stored, err = j.takeOver(ctx, name); err == nil || !permanent(err) {
 			return stored, err
 		}

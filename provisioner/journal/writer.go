@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -70,11 +71,8 @@ func (j *Journal) take() batch {
 	if j.deposed != nil || j.degraded != "" {
 		return batch{}
 	}
-	taken := batch{adds: map[types.UID]*addition{}, removes: j.removes}
+	taken := batch{adds: maps.Clone(j.adds), removes: j.removes}
 	j.removes = map[types.UID]bool{}
-	for uid, add := range j.adds {
-		taken.adds[uid] = add
-	}
 	return taken
 }
 
