@@ -187,7 +187,7 @@ func TestManyShareAWrite(t *testing.T) {
 		j := makeJournal(client, "a")
 		running(t, j)
 		// 100 workers, each of which takes about half a second for a volume.
-		const workers, each = 100, 10
+		const workers, each = 100, 5
 		var crowd sync.WaitGroup
 		for worker := range workers {
 			crowd.Go(func() {
@@ -215,7 +215,7 @@ func TestPagesFillAndAreAllRead(t *testing.T) {
 		client := fake.NewClientset()
 		j := makeJournal(client, "a")
 		stop := running(t, j)
-		const count = 5000
+		const count = 3500
 		var crowd sync.WaitGroup
 		for number := range count {
 			crowd.Go(func() {
