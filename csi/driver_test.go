@@ -104,6 +104,26 @@ func TestIdentify(t *testing.T) {
 	}
 }
 
+func TestWhatADriverCanDo(t *testing.T) {
+	for capability, want := range map[csipb.ControllerServiceCapability_RPC_Type]Driver{
+		csipb.ControllerServiceCapability_RPC_SINGLE_NODE_MULTI_WRITER: {SingleNodeMultiWriter: true},
+		csipb.ControllerServiceCapability_RPC_PUBLISH_UNPUBLISH_VOLUME: {PublishUnpublish: true},
+		csipb.ControllerServiceCapability_RPC_CREATE_DELETE_SNAPSHOT:   {Snapshots: true},
+		csipb.ControllerServiceCapability_RPC_CLONE_VOLUME:             {Clones: true},
+		csipb.ControllerServiceCapability_RPC_MODIFY_VOLUME:            {Modify: true},
+		csipb.ControllerServiceCapability_RPC_EXPAND_VOLUME:            {},
+	} {
+		d := complete()
+		d.plugin = []csipb.PluginCapability_Service_Type{csipb.PluginCapability_Service_CONTROLLER_SERVICE}
+		d.controller = []csipb.ControllerServiceCapability_RPC_Type{csipb.ControllerServiceCapability_RPC_CREATE_DELETE_VOLUME, capability}
+		got, err := Identify(t.Context(), dial(t, d), time.Second)
+		want.Name = "driver.example"
+		if diff := cmp.Diff(want, got); diff != "" || err != nil {
+			t.Errorf("%s: %v %s", capability, err, diff)
+		}
+	}
+}
+
 func TestIdentifyWaitsForADriverThatIsNotReady(t *testing.T) {
 	d := complete()
 	d.probe = func(nth int32) (*csipb.ProbeResponse, error) {

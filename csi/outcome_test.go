@@ -9,8 +9,11 @@ import (
 
 	csipb "github.com/container-storage-interface/spec/lib/go/csi"
 	"github.com/google/go-cmp/cmp"
+	"github.com/kubernetes-csi/csi-lib-utils/connection"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/testing/protocmp"
 
 	"github.com/berth-csi/berth/topology"
@@ -113,5 +116,67 @@ func TestTopologyConversion(t *testing.T) {
 	segments := Segments([]*csipb.Topology{pb("a"), nil, {}})
 	if len(segments) != 3 || segments[0] != a || !segments[1].IsZero() || !segments[2].IsZero() {
 		t.Errorf("got %v", segments)
+	}
+}
+
+func TestContentSource(t *testing.T) {
+	if got := ContentSource("", ""); got != nil {
+		t.Errorf("an empty volume is made from %v", got)
+	}
+	if got := ContentSource("snapshot", ""); got.GetSnapshot().GetSnapshotId() != "snapshot" || got.GetVolume() != nil {
+		t.Errorf("a snapshot's handle became %v", got)
+	}
+	if got := ContentSource("", "volume"); got.GetVolume().GetVolumeId() != "volume" || got.GetSnapshot() != nil {
+		t.Errorf("a volume's handle became %v", got)
+	}
+}
+
+// fullRequest has every field set that CreateVolumeRequest has, those of the next version of the specification too.
+func fullRequest(t *testing.T) *csipb.CreateVolumeRequest {
+	t.Helper()
+	request := &csipb.CreateVolumeRequest{}
+	message := request.ProtoReflect()
+	for fields, i := message.Descriptor().Fields(), 0; i < fields.Len(); i++ {
+		switch field := fields.Get(i); {
+		case field.IsMap():
+			message.Mutable(field).Map().Set(protoreflect.ValueOfString("key").MapKey(), protoreflect.ValueOfString("value"))
+		case field.IsList():
+			message.Mutable(field).List().AppendMutable()
+		case field.Kind() == protoreflect.MessageKind:
+			message.Mutable(field)
+		case field.Kind() == protoreflect.StringKind:
+			message.Set(field, protoreflect.ValueOfString("value"))
+		default:
+			t.Fatalf("field %s is of kind %s, which this test cannot set", field.Name(), field.Kind())
+		}
+	}
+	return request
+}
+
+func TestWithSecretsChangesNothingButTheSecrets(t *testing.T) {
+	request := fullRequest(t)
+	before := proto.Clone(request)
+	want := proto.CloneOf(request)
+	want.Secrets = map[string]string{"user": "admin"}
+	got := WithSecrets(request, map[string]string{"user": "admin"})
+	if diff := cmp.Diff(want, got, protocmp.Transform()); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff(before, request, protocmp.Transform()); diff != "" {
+		t.Errorf("the request itself changed: %s", diff)
+	}
+	for _, none := range []map[string]string{nil, {}} {
+		if got := WithSecrets(request, none); got != request {
+			t.Error("a request without secrets was made anew")
+		}
+	}
+}
+
+func TestCallsForInTreeVolumesAreMarked(t *testing.T) {
+	if got := Migrated(t.Context(), false); got != t.Context() {
+		t.Error("a call for a volume of the driver's own is marked")
+	}
+	if got, ok := Migrated(t.Context(), true).Value(connection.AdditionalInfoKey).(connection.AdditionalInfo); !ok || got.Migrated != "true" {
+		t.Errorf("got %v", got)
 	}
 }

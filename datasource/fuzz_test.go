@@ -2,12 +2,12 @@ package datasource
 
 import (
 	"encoding/json"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v8/apis/volumesnapshot/v1"
 	corev1 "k8s.io/api/core/v1"
-	gatewayv1beta1 "sigs.k8s.io/gateway-api/apis/v1beta1"
 )
 
 func marshal(tb testing.TB, object any) string {
@@ -83,39 +83,46 @@ func FuzzResolve(f *testing.F) {
 	})
 }
 
+// Facts that would be allowed, with some flaws, and with a JSON text read over each of their objects.
 func FuzzJudge(f *testing.F) {
-	add := func(facts Facts, switches uint8) {
-		f.Add(marshal(f, facts.Claim), marshal(f, facts.Snapshot), marshal(f, facts.Content), marshal(f, facts.SourceClaim),
-			marshal(f, facts.SourceVolume), marshal(f, facts.Grants), switches)
+	for _, text := range []string{
+		"", "{}", `{"status":null}`, `{"spec":null}`, `{"metadata":{"name":"","uid":null,"annotations":null}}`,
+		`{"metadata":{"deletionTimestamp":"2026-01-01T00:00:00Z","finalizers":["` + FinalizerSnapshot + `"]}}`,
+		`{"metadata":{"annotations":{"` + AnnotationAllowModeChange + `":"maybe"}},"spec":{"volumeMode":"Block"}}`,
+		`{"spec":{"resources":{"requests":{"storage":"-1"}}},"status":{"restoreSize":"1e30"}}`,
+		`{"spec":{"dataSourceRef":{"kind":"Backup","apiGroup":"example.com","name":"x","namespace":"ns"}}}`,
+		`{"status":{"boundVolumeSnapshotContentName":"","error":{"message":"m"},"snapshotHandle":"","phase":""}}`,
+		`{"spec":{"csi":{"volumeHandle":""},"claimRef":null,"volumeSnapshotRef":{},"sourceVolumeMode":"","from":[],"to":null}}`,
+		`[null,{"metadata":{"namespace":"far"},"spec":{"from":[{"kind":"PersistentVolumeClaim","namespace":"ns"}],"to":[{"name":"x"}]}}]`,
+		marshal(f, makeClaim()), marshal(f, makeSnapshot()), marshal(f, makeContent()), marshal(f, makeSource()), marshal(f, makeVolume()),
+	} {
+		for _, kind := range []Kind{Snapshot, Clone} {
+			f.Add(int(kind), uint32(0), text)
+			f.Add(int(kind), uint32(1<<15), text) // of another mode
+		}
 	}
-	add(fromSnapshot(), 0xff)
-	add(fromSnapshot(farAway), 0xff)
-	add(fromClaim(), 0xff)
-	add(fromClaim(farAwayClone), 0xff)
-	add(fromSnapshot(permit("maybe"), claimMode(new(corev1.PersistentVolumeBlock))), 0xff)
-	add(fromSnapshot(requests("-1"), restoreSize("1e30")), 0xff)
-	add(Facts{}, 0)
-	add(Facts{Claim: makeClaim(dataSource(new("example.com"), "Backup", "x"))}, 0)
-	f.Fuzz(func(t *testing.T, claim, snapshot, content, sourceClaim, sourceVolume, grants string, switches uint8) {
-		facts := Facts{
-			Claim:                 object[corev1.PersistentVolumeClaim](claim),
-			Driver:                testDriver,
-			Capabilities:          Capabilities{Snapshot: switches&1 != 0, Clone: switches&2 != 0},
-			CrossNamespace:        switches&4 != 0,
-			PreventModeConversion: switches&8 != 0,
-			SnapshotsServed:       switches&16 != 0,
-			GrantsServed:          switches&32 != 0,
-			Snapshot:              object[snapshotv1.VolumeSnapshot](snapshot),
-			Content:               object[snapshotv1.VolumeSnapshotContent](content),
-			SourceClaim:           object[corev1.PersistentVolumeClaim](sourceClaim),
-			SourceVolume:          object[corev1.PersistentVolume](sourceVolume),
+	f.Add(int(None), uint32(0), "")
+	f.Add(int(Populator), ^uint32(0), "null")
+	f.Fuzz(func(t *testing.T, kind int, spoiled uint32, text string) {
+		facts, flaws := fromSnapshot(farAway), snapshotFlaws()
+		if Kind(kind) == Clone {
+			facts, flaws = fromClaim(farAwayClone), cloneFlaws()
 		}
-		if list := object[[]*gatewayv1beta1.ReferenceGrant](grants); list != nil {
-			facts.Grants = *list
+		for i, flaw := range slices.Backward(flaws) {
+			if spoiled&(1<<i) != 0 {
+				flaw.spoil(&facts)
+			}
 		}
-		facts.Reference, _ = Resolve(facts.Claim)
-		if switches&64 == 0 { // nobody keeps a caller from a reference that does not fit
-			facts.Reference.Kind = Kind(switches>>7) + Snapshot
+		facts.PreventModeConversion = spoiled>>31 == 0
+		for _, object := range []any{
+			&facts.Claim, &facts.Snapshot, &facts.Content, &facts.SourceClaim, &facts.SourceVolume, &facts.Grants,
+		} {
+			_ = json.Unmarshal([]byte(text), object) // what cannot be read is left as it was
+		}
+		if reference, verdict := Resolve(facts.Claim); verdict.Decision == Allow && reference.Kind != None {
+			facts.Reference = reference
+		} else { // nobody keeps a caller from a reference that does not fit
+			facts.Reference.Kind = Kind(kind)
 		}
 		checkFacts(t, facts)
 	})

@@ -16,16 +16,10 @@ type flaw struct {
 	spoil  func(*Facts)
 }
 
-// The order of checks, as promised. Each flaw hides all that come after it.
-func TestTheFirstFlawDecides(t *testing.T) {
-	block := corev1.PersistentVolumeBlock
-	before := []flaw{
-		{ReasonNoClaim, func(f *Facts) { f.Claim = nil }},
-		{ReasonCrossNamespaceDisabled, func(f *Facts) { f.CrossNamespace = false }},
-		{ReasonGrantsNotServed, func(f *Facts) { f.GrantsServed = false }},
-		{ReasonNotGranted, func(f *Facts) { f.Grants = nil }},
-	}
-	snapshot := slices.Concat(before, []flaw{
+// snapshotFlaws and cloneFlaws break the checks of fromSnapshot(farAway) and fromClaim(farAwayClone), in the promised order. Several
+// are to be applied from the last to the first.
+func snapshotFlaws() []flaw {
+	return append(commonFlaws(), []flaw{
 		{ReasonSnapshotsNotSupported, func(f *Facts) { f.Capabilities.Snapshot = false }},
 		{ReasonSnapshotsNotServed, func(f *Facts) { f.SnapshotsServed = false }},
 		{ReasonSnapshotNotFound, func(f *Facts) { f.Snapshot = nil }},
@@ -37,9 +31,12 @@ func TestTheFirstFlawDecides(t *testing.T) {
 		{ReasonSnapshotNotReady, func(f *Facts) { f.Snapshot.Status.ReadyToUse = nil }},
 		{ReasonSnapshotHandleMissing, func(f *Facts) { f.Content.Status = nil }},
 		{ReasonRequestTooSmall, func(f *Facts) { f.Snapshot.Status.RestoreSize = new(resource.MustParse("3Gi")) }},
-		{ReasonVolumeModeDiffers, func(f *Facts) { f.Content.Spec.SourceVolumeMode = &block }},
-	})
-	clone := slices.Concat(before, []flaw{
+		{ReasonVolumeModeDiffers, func(f *Facts) { f.Content.Spec.SourceVolumeMode = new(corev1.PersistentVolumeBlock) }},
+	}...)
+}
+
+func cloneFlaws() []flaw {
+	return append(commonFlaws(), []flaw{
 		{ReasonClonesNotSupported, func(f *Facts) { f.Capabilities.Clone = false }},
 		{ReasonSourceClaimNotFound, func(f *Facts) { f.SourceClaim = nil }},
 		{ReasonSourceClaimNotBound, func(f *Facts) { f.SourceClaim.Status.Phase = corev1.ClaimLost }},
@@ -51,14 +48,27 @@ func TestTheFirstFlawDecides(t *testing.T) {
 		{ReasonOtherDriver, func(f *Facts) { f.SourceVolume.Spec.CSI.Driver = "other" }},
 		{ReasonSourceVolumeMismatch, func(f *Facts) { f.SourceVolume.Spec.ClaimRef = nil }},
 		{ReasonSourceVolumeNotBound, func(f *Facts) { f.SourceVolume.Status.Phase = corev1.VolumeReleased }},
-		{ReasonVolumeModeDiffers, func(f *Facts) { f.SourceVolume.Spec.VolumeMode = &block }},
-	})
+		{ReasonVolumeModeDiffers, func(f *Facts) { f.SourceVolume.Spec.VolumeMode = new(corev1.PersistentVolumeBlock) }},
+	}...)
+}
+
+func commonFlaws() []flaw {
+	return []flaw{
+		{ReasonNoClaim, func(f *Facts) { f.Claim = nil }},
+		{ReasonCrossNamespaceDisabled, func(f *Facts) { f.CrossNamespace = false }},
+		{ReasonGrantsNotServed, func(f *Facts) { f.GrantsServed = false }},
+		{ReasonNotGranted, func(f *Facts) { f.Grants = nil }},
+	}
+}
+
+// Each flaw hides all that come after it.
+func TestTheFirstFlawDecides(t *testing.T) {
 	tests := map[string]struct {
 		facts func() Facts
 		flaws []flaw
 	}{
-		"a snapshot": {func() Facts { return fromSnapshot(farAway) }, snapshot},
-		"a clone":    {func() Facts { return fromClaim(farAwayClone) }, clone},
+		"a snapshot": {func() Facts { return fromSnapshot(farAway) }, snapshotFlaws()},
+		"a clone":    {func() Facts { return fromClaim(farAwayClone) }, cloneFlaws()},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	csipb "github.com/container-storage-interface/spec/lib/go/csi"
+	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v8/apis/volumesnapshot/v1"
 	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -11,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/berth-csi/berth/csi"
+	"github.com/berth-csi/berth/datasource"
 	"github.com/berth-csi/berth/topology"
 )
 
@@ -72,6 +74,36 @@ func boundTo(volume string) func(*corev1.PersistentVolumeClaim) {
 	return func(claim *corev1.PersistentVolumeClaim) { claim.Spec.VolumeName = volume }
 }
 
+// called is a claim of another name, and so another claim.
+func called(name string) func(*corev1.PersistentVolumeClaim) {
+	return func(claim *corev1.PersistentVolumeClaim) { claim.Name, claim.UID = name, types.UID(name+"-uid") }
+}
+
+// fromSnapshot has a claim made from the snapshot "snap".
+func fromSnapshot(claim *corev1.PersistentVolumeClaim) {
+	claim.Spec.DataSource = &corev1.TypedLocalObjectReference{APIGroup: new(snapshotv1.GroupName), Kind: "VolumeSnapshot", Name: "snap"}
+}
+
+// fromFarSnapshot has a claim made from the snapshot "snap" of namespace "far".
+func fromFarSnapshot(claim *corev1.PersistentVolumeClaim) {
+	claim.Spec.DataSourceRef = &corev1.TypedObjectReference{APIGroup: new(snapshotv1.GroupName), Kind: "VolumeSnapshot", Name: "snap", Namespace: new("far")}
+}
+
+// fromClaim has a claim made from the claim "source".
+func fromClaim(claim *corev1.PersistentVolumeClaim) {
+	claim.Spec.DataSource = &corev1.TypedLocalObjectReference{Kind: "PersistentVolumeClaim", Name: "source"}
+}
+
+// fromPopulator has a claim filled by somebody else.
+func fromPopulator(claim *corev1.PersistentVolumeClaim) {
+	claim.Spec.DataSourceRef = &corev1.TypedObjectReference{APIGroup: new("books.example"), Kind: "Shelf", Name: "novels"}
+}
+
+// withAttributes names the claim's volume attributes class.
+func withAttributes(class string) func(*corev1.PersistentVolumeClaim) {
+	return func(claim *corev1.PersistentVolumeClaim) { claim.Spec.VolumeAttributesClassName = &class }
+}
+
 // makeClass is the claim's class: Immediate binding, reclaim policy Delete.
 func makeClass(changes ...func(*storagev1.StorageClass)) *storagev1.StorageClass {
 	policy, binding := corev1.PersistentVolumeReclaimDelete, storagev1.VolumeBindingImmediate
@@ -104,6 +136,66 @@ func parameters(pairs ...string) func(*storagev1.StorageClass) {
 func retain(class *storagev1.StorageClass) {
 	policy := corev1.PersistentVolumeReclaimRetain
 	class.ReclaimPolicy = &policy
+}
+
+func makeAttributesClass(name, driver string) *storagev1.VolumeAttributesClass {
+	return &storagev1.VolumeAttributesClass{
+		ObjectMeta: metav1.ObjectMeta{Name: name}, DriverName: driver, Parameters: map[string]string{"iops": "500"},
+	}
+}
+
+// makeSnapshot is a snapshot of the driver that can be restored from; its content is makeContent's.
+func makeSnapshot(changes ...func(*snapshotv1.VolumeSnapshot)) *snapshotv1.VolumeSnapshot {
+	snapshot := &snapshotv1.VolumeSnapshot{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "snap", UID: "snap-uid", ResourceVersion: "1"},
+		Status: &snapshotv1.VolumeSnapshotStatus{
+			BoundVolumeSnapshotContentName: new("content"), ReadyToUse: new(true), RestoreSize: new(resource.MustParse("1Gi")),
+		},
+	}
+	for _, change := range changes {
+		change(snapshot)
+	}
+	return snapshot
+}
+
+func makeContent(changes ...func(*snapshotv1.VolumeSnapshotContent)) *snapshotv1.VolumeSnapshotContent {
+	content := &snapshotv1.VolumeSnapshotContent{
+		ObjectMeta: metav1.ObjectMeta{Name: "content"},
+		Spec: snapshotv1.VolumeSnapshotContentSpec{
+			Driver: testDriver, VolumeSnapshotRef: corev1.ObjectReference{Namespace: "ns", Name: "snap", UID: "snap-uid"},
+		},
+		Status: &snapshotv1.VolumeSnapshotContentStatus{SnapshotHandle: new("snapshot-handle")},
+	}
+	for _, change := range changes {
+		change(content)
+	}
+	return content
+}
+
+// makeSource is a claim of the driver that can be cloned; its volume is makeSourceVolume's.
+func makeSource(changes ...func(*corev1.PersistentVolumeClaim)) *corev1.PersistentVolumeClaim {
+	return makeClaim(append([]func(*corev1.PersistentVolumeClaim){called("source"), boundTo("source-pv"),
+		func(claim *corev1.PersistentVolumeClaim) {
+			claim.ResourceVersion, claim.Status.Phase = "1", corev1.ClaimBound
+		}}, changes...)...)
+}
+
+func makeSourceVolume(changes ...func(*corev1.PersistentVolume)) *corev1.PersistentVolume {
+	return makeVolume(append([]func(*corev1.PersistentVolume){func(pv *corev1.PersistentVolume) {
+		pv.Name, pv.UID = "source-pv", "source-pv-uid"
+		pv.Spec.ClaimRef = &corev1.ObjectReference{Namespace: "ns", Name: "source", UID: "source-uid"}
+		pv.Spec.CSI.VolumeHandle = "source-handle"
+		pv.Status.Phase = corev1.VolumeBound
+	}}, changes...)...)
+}
+
+// snapshotFacts and claimFacts are what a look at a source that is in order finds.
+func snapshotFacts() *datasource.Facts {
+	return &datasource.Facts{SnapshotsServed: true, Snapshot: makeSnapshot(), Content: makeContent()}
+}
+
+func claimFacts() *datasource.Facts {
+	return &datasource.Facts{SourceClaim: makeSource(), SourceVolume: makeSourceVolume()}
 }
 
 func zone(name string) topology.Segment {

@@ -91,7 +91,7 @@ func (c *Controller) gatherClaim(ctx context.Context, key ClaimKey) (Input, erro
 	if in.Attempt != nil {
 		return in, nil // settled: nothing else decides about it
 	}
-	if err := c.gatherClass(&in); err != nil {
+	if err := c.gatherClass(ctx, &in); err != nil {
 		return in, err
 	}
 	if c.settings.Driver.Topology {
@@ -104,9 +104,16 @@ func (c *Controller) gatherClaim(ctx context.Context, key ClaimKey) (Input, erro
 	return in, err
 }
 
-func (c *Controller) gatherClass(in *Input) error {
+// gatherClass finds the claim's class. A cache that lacks it is not believed: when a class and its first claim are made together, the
+// claim's event may come first.
+func (c *Controller) gatherClass(ctx context.Context, in *Input) error {
 	name := volumehelpers.GetPersistentVolumeClaimClass(in.Claim)
 	class, err := absent(c.classLister.Get(name))
+	if err == nil && class == nil && name != "" && notOurs(*in) == "" {
+		ctx, cancel := context.WithTimeout(ctx, apiTimeout)
+		defer cancel()
+		class, err = absent(c.client.StorageV1().StorageClasses().Get(ctx, name, metav1.GetOptions{}))
+	}
 	if err != nil {
 		return fmt.Errorf("read storage class %q: %w", name, err)
 	}

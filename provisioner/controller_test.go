@@ -3,12 +3,16 @@ package provisioner
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	csipb "github.com/container-storage-interface/spec/lib/go/csi"
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -16,6 +20,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes/fake"
 	clienttesting "k8s.io/client-go/testing"
+
+	"github.com/berth-csi/berth/topology"
 )
 
 // countingDriver answers as told and counts.
@@ -265,4 +271,147 @@ func TestPlacelessClaimsAreWokenOnce(t *testing.T) {
 	if len(woken) != 1 || woken[0].Name != "a" || len(p.keys) != 0 {
 		t.Errorf("woken: %v", woken)
 	}
+}
+
+// A driver that makes the wrong volume makes it each time. It is asked again after an hour, and each volume is deleted once.
+func TestARejectedVolumeIsDeletedOnceAndNotTriedAgainForAnHour(t *testing.T) {
+	tests := map[string]struct {
+		claim *corev1.PersistentVolumeClaim
+		spoil func(*csipb.Volume)
+		told  string
+	}{
+		"too small": {makeClaim(), func(v *csipb.Volume) { v.CapacityBytes = 1 }, "the driver created a volume of 1 bytes where at least 1073741824 were asked for; the volume was deleted again"},
+		"in an impossible place": {makeClaim(), func(v *csipb.Volume) {
+			v.AccessibleTopology = []*csipb.Topology{{Segments: map[string]string{"zone": "not a label"}}}
+		}, "no PersistentVolume can be made for: accessible_topology"},
+		"restored, without its content source": {makeClaim(fromSnapshot), func(v *csipb.Volume) { v.ContentSource = nil },
+			"the driver created a volume without saying that it was filled from VolumeSnapshot ns/snap: it may be empty; the volume was deleted again"},
+		"cloned, without its content source": {makeClaim(fromClaim), func(v *csipb.Volume) { v.ContentSource = nil },
+			"the driver created a volume without saying that it was filled from PersistentVolumeClaim ns/source: it may be empty; the volume was deleted again"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, []runtime.Object{makeSnapshot(), makeContent(), makeSource(), makeSourceVolume()}, func(w *world) {
+				w.c.settings.Driver.Topology, w.c.config.Topology, w.c.settings.ImmediateTopology = true, topology.NewIndex(), false
+				w.driver.answer = func(_ int, request *csipb.CreateVolumeRequest) (*csipb.Volume, error) {
+					volume := asAsked(request)
+					tt.spoil(volume)
+					return volume, nil
+				}
+			}, func(w *world) {
+				w.add(tt.claim)
+				time.Sleep(time.Second)
+				for hours := range 3 {
+					if creates, deletes := w.driver.calls(); creates != hours+1 || deletes != hours+1 {
+						t.Errorf("after %d hours: %d creations, %d deletions", hours, creates, deletes)
+					}
+					time.Sleep(time.Hour)
+				}
+				if got := w.driver.deleted[0].GetVolumeId(); got != "handle of "+testVolume {
+					t.Errorf("deleted %q", got)
+				}
+				if got := w.events(); len(got) != 1 || !strings.Contains(got[0], tt.told) {
+					t.Errorf("people were told %q", got)
+				}
+				if got := writes(&w.core.Fake, "persistentvolumes"); len(got) > 0 {
+					t.Errorf("objects were written: %q", got)
+				}
+			})
+		})
+	}
+}
+
+// What the driver called wrong in itself is tried again after five minutes, or when somebody changed it; anything else by the usual backoff.
+func TestWhatCannotSucceedIsTriedRarely(t *testing.T) {
+	for code, rarely := range map[codes.Code]bool{
+		codes.InvalidArgument: true, codes.NotFound: true, codes.OutOfRange: true,
+		codes.Internal: false, codes.AlreadyExists: false, codes.PermissionDenied: false, codes.ResourceExhausted: false, codes.Unavailable: false,
+	} {
+		t.Run(code.String(), func(t *testing.T) {
+			inBubble(t, []runtime.Object{makeClaim()}, func(w *world) {
+				w.driver.answer = func(int, *csipb.CreateVolumeRequest) (*csipb.Volume, error) { return nil, status.Error(code, "words") }
+			}, func(w *world) {
+				creates := func() int {
+					creates, _ := w.driver.calls()
+					return creates
+				}
+				time.Sleep(4 * time.Minute)
+				if got := creates(); (got == 1) != rarely {
+					t.Errorf("%d calls in four minutes", got)
+				}
+				if !rarely {
+					return
+				}
+				time.Sleep(time.Minute)
+				if got := creates(); got != 2 {
+					t.Errorf("%d calls in five minutes", got)
+				}
+				update(w, claimsResource, "ns", "data", onNode("n"))
+				time.Sleep(time.Second)
+				if got := creates(); got != 3 {
+					t.Errorf("%d calls after the claim changed", got)
+				}
+			})
+		})
+	}
+}
+
+func TestAClaimIsLeftToItsPopulatorAndToldOnce(t *testing.T) {
+	told := []string{"Normal Provisioning: the claim is to be filled from Shelf.books.example ns/novels: a volume populator for that kind is expected to provision its volume"}
+	inBubble(t, []runtime.Object{makeClaim(fromPopulator)}, nil, func(w *world) {
+		for _, change := range []func(*corev1.PersistentVolumeClaim){
+			annotated("color", "blue"), onNode("n"), deleting,
+		} {
+			update(w, claimsResource, "ns", "data", change)
+			time.Sleep(10 * time.Second)
+		}
+		if diff := cmp.Diff(told, w.events()); diff != "" {
+			t.Error(diff)
+		}
+		if creates, _ := w.driver.calls(); creates != 0 {
+			t.Errorf("%d calls", creates)
+		}
+		if err := w.core.Tracker().Delete(claimsResource, "ns", "data"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		if len(w.c.announced.made) > 0 {
+			t.Errorf("a claim that is gone is remembered: %v", w.c.announced.made)
+		}
+	})
+}
+
+// A request names a part of the segments (--topology-limit): as long as the driver has no room there, the next one names others.
+func TestOtherSegmentsAreTriedUntilThereIsRoom(t *testing.T) {
+	inBubble(t, []runtime.Object{makeClaim()}, func(w *world) {
+		index := topology.NewIndex()
+		for _, node := range []string{"a", "b", "c"} {
+			index.SetNode(node, map[string]string{"zone": node})
+			index.SetRegistration(node, topology.NewKeySet([]string{"zone"}))
+		}
+		w.c.settings.Driver.Topology, w.c.config.Topology, w.c.settings.TopologyLimit = true, index, 1
+		w.driver.answer = func(_ int, request *csipb.CreateVolumeRequest) (*csipb.Volume, error) {
+			if request.GetAccessibilityRequirements().GetRequisite()[0].GetSegments()["zone"] == "c" {
+				volume := asAsked(request)
+				volume.AccessibleTopology = request.GetAccessibilityRequirements().GetRequisite()
+				return volume, nil
+			}
+			return nil, status.Error(codes.ResourceExhausted, "full")
+		}
+	}, func(w *world) {
+		time.Sleep(time.Minute)
+		if _, err := w.core.CoreV1().PersistentVolumes().Get(t.Context(), testVolume, metav1.GetOptions{}); err != nil {
+			t.Errorf("%d calls, and no volume: %v", len(w.driver.created), err)
+		}
+		seen := map[string]bool{}
+		for _, request := range w.driver.created {
+			seen[request.GetAccessibilityRequirements().GetRequisite()[0].GetSegments()["zone"]] = true
+		}
+		if len(seen) != len(w.driver.created) {
+			t.Errorf("%d calls for %d segments", len(w.driver.created), len(seen))
+		}
+		if len(w.c.attempts.rounds) > 0 {
+			t.Errorf("a claim that has its volume is remembered: %v", w.c.attempts.rounds)
+		}
+	})
 }

@@ -5,7 +5,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -88,6 +90,60 @@ func TestDecideVolume(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			if got := sketchVolume(DecideVolume(tt.in)); !strings.HasPrefix(got, tt.want) {
 				t.Errorf("got  %q\nwant %q", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestTheSecretForDeleting(t *testing.T) {
+	const name, namespace = AnnotationDeletionSecretName, AnnotationDeletionSecretNamespace
+	const secretName, secretNamespace = "csi.storage.k8s.io/provisioner-secret-name", "csi.storage.k8s.io/provisioner-secret-namespace"
+	annotations := func(pairs ...string) func(*corev1.PersistentVolume) {
+		return func(pv *corev1.PersistentVolume) {
+			pv.Annotations = makeClass(parameters(append(pairs, AnnotationProvisionedBy, testDriver)...)).Parameters
+		}
+	}
+	class := func(pairs ...string) *storagev1.StorageClass { return makeClass(parameters(pairs...)) }
+	templates := class(secretName, "${pv.name}.${pvc.name}", secretNamespace, "${pvc.namespace}")
+	tests := map[string]struct {
+		pv    *corev1.PersistentVolume
+		class *storagev1.StorageClass
+		want  *corev1.SecretReference
+		err   string
+	}{
+		"its annotations name it":                   {makeVolume(annotations(name, "s", namespace, "far")), nil, secretRef("s", "far"), ""},
+		"its annotations win over its class":        {makeVolume(annotations(name, "s", namespace, "far")), templates, secretRef("s", "far"), ""},
+		"its annotations say that there is none":    {makeVolume(annotations(name, "", namespace, "")), templates, nil, ""},
+		"its annotations name half of it":           {makeVolume(annotations(name, "s", namespace, "")), templates, nil, ""},
+		"its annotations name the other half of it": {makeVolume(annotations(name, "", namespace, "far")), templates, nil, ""},
+		"its class names it":                        {makeVolume(annotations()), templates, secretRef(testVolume+".data", "ns"), ""},
+		"its class names it as the default":         {makeVolume(annotations()), class("csi.storage.k8s.io/secret-name", "d", "csi.storage.k8s.io/secret-namespace", "far"), secretRef("d", "far"), ""},
+		"its class names it in the old way":         {makeVolume(annotations()), class("csiProvisionerSecretName", "s", "csiProvisionerSecretNamespace", "far"), secretRef("s", "far"), ""},
+		"its class names one for another purpose":   {makeVolume(annotations()), class("csi.storage.k8s.io/node-stage-secret-name", "s", "csi.storage.k8s.io/node-stage-secret-namespace", "far"), nil, ""},
+		"its class names none":                      {makeVolume(annotations()), class(), nil, ""},
+		"its class is gone":                         {makeVolume(annotations()), nil, nil, ""},
+		"it is for nobody":                          {makeVolume(annotations(), func(pv *corev1.PersistentVolume) { pv.Spec.ClaimRef = nil }), templates, nil, ""},
+		"its class names it by what is gone": {makeVolume(annotations()), class(secretName, "${pvc.annotations['team']}", secretNamespace, "far"), nil,
+			`parameter "csi.storage.k8s.io/provisioner-secret-name" is "${pvc.annotations['team']}", where nothing is known by the name "pvc.annotations['team']"`},
+	}
+	for test, tt := range tests {
+		t.Run(test, func(t *testing.T) {
+			got, err := deletionSecret(tt.pv, tt.class)
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Error(diff)
+			}
+			if (err == nil) != (tt.err == "") || err != nil && !strings.HasPrefix(err.Error(), tt.err) {
+				t.Errorf("got  %v\nwant %v", err, tt.err)
+			}
+			in := VolumeInput{Settings: testSettings(), Volume: tt.pv, Class: tt.class}
+			if tt.err != "" {
+				if got, want := sketchVolume(DecideVolume(in)), "refuse: PersistentVolume \""+testVolume+"\" needs a secret to be deleted that its class \"fast\" does not name properly: "+tt.err; !strings.HasPrefix(got, want) {
+					t.Errorf("got  %s\nwant %s", got, want)
+				}
+				return
+			}
+			if diff := cmp.Diff(DeleteVolume{Handle: "handle-1", Secret: tt.want}, DecideVolume(in)); diff != "" {
+				t.Error(diff)
 			}
 		})
 	}

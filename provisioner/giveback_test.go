@@ -16,13 +16,17 @@ import (
 )
 
 // makeController is a controller that is not running, with the API server given.
-func makeController(t *testing.T, client *fake.Clientset) *Controller {
+func makeController(t *testing.T, client *fake.Clientset, changes ...func(*Config)) *Controller {
 	t.Helper()
-	c, err := New(Config{
+	config := Config{
 		Settings: testSettings(), Client: client, Registry: prometheus.NewRegistry(),
 		Informers: informers.NewSharedInformerFactory(client, 0),
 		Workers:   1, BackoffStart: time.Second, BackoffMax: time.Minute,
-	})
+	}
+	for _, change := range changes {
+		change(&config)
+	}
+	c, err := New(config)
 	if err != nil {
 		t.Fatal(err)
 	}

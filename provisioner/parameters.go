@@ -20,7 +20,8 @@ const (
 	parameterVolumeName     = parameterPrefix + "pv/name"
 )
 
-// splitParameters takes what is ours out of a class's parameters. fsType is nil if none is given; the empty string is given too.
+// splitParameters takes what is ours out of a class's parameters. fsType is nil if none is given; an empty one counts
+// as given, so that it cannot be given twice.
 func splitParameters(all map[string]string) (driver map[string]string, fsType *string, err error) {
 	driver = make(map[string]string, len(all))
 	for _, key := range slices.Sorted(maps.Keys(all)) {

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -104,25 +105,27 @@ func TestTheSameEventAgainIsCounted(t *testing.T) {
 }
 
 func TestAnEventOutlivesAnAPIServerThatIsAway(t *testing.T) {
-	written, dropped := recording(t, func(_ string, nth int32) error {
-		switch nth {
-		case 1:
-			return errors.New("connection refused")
-		case 2: // what a starting API server says before it has read its roles
-			return apierrors.NewForbidden(corev1.Resource("events"), "e", errors.New("no role"))
-		case 3:
-			return apierrors.NewTooManyRequests("slow down", 1)
+	synctest.Test(t, func(t *testing.T) {
+		written, dropped := recording(t, func(_ string, nth int32) error {
+			switch nth {
+			case 1:
+				return errors.New("connection refused")
+			case 2: // what a starting API server says before it has read its roles
+				return apierrors.NewForbidden(corev1.Resource("events"), "e", errors.New("no role"))
+			case 3:
+				return apierrors.NewTooManyRequests("slow down", 1)
+			}
+			return nil
+		}, func(r *recorder) {
+			r.record(about("claim"), corev1.EventTypeNormal, ReasonProvisioningSucceeded, "done")
+		})
+		if len(written) != 1 || dropped != 0 {
+			t.Fatalf("%d events written, %d dropped", len(written), dropped)
 		}
-		return nil
-	}, func(r *recorder) {
-		r.record(about("claim"), corev1.EventTypeNormal, ReasonProvisioningSucceeded, "done")
+		if written[0].Count != 1 {
+			t.Errorf("one event that was tried four times is counted %d times", written[0].Count)
+		}
 	})
-	if len(written) != 1 || dropped != 0 {
-		t.Fatalf("%d events written, %d dropped", len(written), dropped)
-	}
-	if written[0].Count != 1 {
-		t.Errorf("one event that was tried four times is counted %d times", written[0].Count)
-	}
 }
 
 func TestAnEventForANamespaceThatGoesIsDroppedAndCounted(t *testing.T) {
@@ -193,11 +196,16 @@ func TestInABurstGoodNewsWaitsAndBadNewsDoesNot(t *testing.T) {
 }
 
 func TestFlushGivesUp(t *testing.T) {
-	r := newRecorder(fake.NewClientset(), "c", "h", idle, func() {})
-	r.record(about("claim"), corev1.EventTypeNormal, "R", "m")
-	start := time.Now()
-	r.flush()
-	if took := time.Since(start); took < flushTimeout {
-		t.Errorf("gave up after %s", took)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		r := newRecorder(fake.NewClientset(), "c", "h", idle, func() {})
+		r.record(about("claim"), corev1.EventTypeNormal, "R", "m")
+		start := time.Now()
+		r.flush()
+		if took := time.Since(start); took != flushTimeout {
+			t.Errorf("gave up after %s", took)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		r.loop.Run(ctx)
+	})
 }

@@ -26,7 +26,7 @@ func seal(in Input, need *topology.Requirement) (*Attempt, error) {
 	if err != nil {
 		return nil, fmt.Errorf("storage class %q: %w", class.Name, err)
 	}
-	if fsType == nil {
+	if fsType == nil || *fsType == "" {
 		fsType = &s.DefaultFSType
 	}
 	if s.ExtraMetadata {

@@ -98,8 +98,8 @@ func TestSealedRequest(t *testing.T) {
 		"the older spelling is the driver's, too": {nil, makeClaim(), makeClass(parameters("FSType", "xfs")), map[string]string{"FSType": "xfs"},
 			[]*csipb.VolumeCapability{mount(single, "xfs")}},
 		"default file system": {func(s *Settings) { s.DefaultFSType = "ext4" }, makeClaim(), makeClass(), none, []*csipb.VolumeCapability{mount(single, "ext4")}},
-		"an empty file system is one": {func(s *Settings) { s.DefaultFSType = "ext4" }, makeClaim(), makeClass(parameters("csi.storage.k8s.io/fstype", "")), none,
-			[]*csipb.VolumeCapability{mount(single, "")}},
+		"an empty file system is none": {func(s *Settings) { s.DefaultFSType = "ext4" }, makeClaim(), makeClass(parameters("csi.storage.k8s.io/fstype", "")), none,
+			[]*csipb.VolumeCapability{mount(single, "ext4")}},
 		"block": {func(s *Settings) { s.DefaultFSType = "ext4" }, makeClaim(block), makeClass(), none, []*csipb.VolumeCapability{{
 			AccessMode: &csipb.VolumeCapability_AccessMode{Mode: single},
 			AccessType: &csipb.VolumeCapability_Block{Block: &csipb.VolumeCapability_BlockVolume{}}}}},

@@ -1,6 +1,8 @@
 package harness
 
 import (
+	"maps"
+
 	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -21,9 +23,7 @@ func Parameters(parameters map[string]string) func(*storagev1.StorageClass) {
 		if class.Parameters == nil {
 			class.Parameters = map[string]string{}
 		}
-		for key, value := range parameters {
-			class.Parameters[key] = value
-		}
+		maps.Copy(class.Parameters, parameters)
 	}
 }
 

@@ -98,7 +98,7 @@ func ReferenceGrant(namespace, name string, grant Grant) *gatewayv1beta1.Referen
 }
 
 //go:embed crds/gateway.networking.k8s.io_referencegrants.yaml
-var referenceGrantDefinition []byte //nolint:gochecknoglobals // go:embed needs a variable
+var referenceGrantDefinition []byte
 
 // InstallReferenceGrants installs the definition of ReferenceGrant, if it is missing, and returns a client for them once
 // they are served. A control plane has the definitions of snapshots from the start, but not this one.
