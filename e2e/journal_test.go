@@ -4,12 +4,16 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/berth-csi/berth/e2e/harness"
 )
@@ -61,6 +65,111 @@ func TestAClaimDeletedWhileBerthIsDeadLeavesNoVolume(t *testing.T) {
 		t.Errorf("after a clean stop the journal is not empty:\n%s", table)
 	}
 	must(t, s.Berth.Start(t.Context()))
+}
+
+// A role that was made for the established provisioner does not know of the journal. Everything else goes on, and people are told.
+func TestWithoutPermissionForTheJournalVolumesAreStillMade(t *testing.T) {
+	t.Parallel()
+	s := inOwnWorld(t, "unrecorded")
+	role, err := s.Client().RbacV1().Roles(harness.BerthNamespace).Get(t.Context(), "berth-"+s.Name, metav1.GetOptions{})
+	must(t, err)
+	role.Rules = slices.DeleteFunc(role.Rules, func(rule rbacv1.PolicyRule) bool { return slices.Contains(rule.Resources, "configmaps") })
+	_, err = s.Client().RbacV1().Roles(harness.BerthNamespace).Update(t.Context(), role, metav1.UpdateOptions{})
+	must(t, err)
+	must(t, s.Berth.Restart(t.Context()))
+
+	s.claim("data", s.class())
+	s.bound("data")
+	s.wantJournalEvent("JournalUnwritable", "grant get, create and patch on configmaps")
+	s.wantMetric("berth_journal_degraded 1")
+}
+
+// What cannot be read is kept for a person to look at, and keeps nobody from working.
+func TestADamagedJournalIsKeptAside(t *testing.T) {
+	t.Parallel()
+	s := inOwnWorld(t, "damaged")
+	s.claim("first", s.class())
+	s.bound("first")
+	exit, err := s.Berth.Stop(t.Context())
+	if err != nil || exit != (harness.Exit{}) {
+		t.Fatalf("Berth ended with %s, %v", exit, err)
+	}
+	pages := s.Client().CoreV1().ConfigMaps(harness.BerthNamespace)
+	page, err := pages.Get(t.Context(), s.journalName(), metav1.GetOptions{})
+	must(t, err)
+	page.BinaryData = map[string][]byte{"somebody": []byte("spilt coffee")}
+	_, err = pages.Update(t.Context(), page, metav1.UpdateOptions{})
+	must(t, err)
+
+	must(t, s.Berth.Start(t.Context()))
+	s.claim("second", s.class())
+	s.bound("second")
+	s.wantJournalEvent("JournalUnreadable", "somebody")
+	aside, err := pages.Get(t.Context(), s.journalName()+"-unreadable", metav1.GetOptions{})
+	must(t, err)
+	if got := string(aside.BinaryData["somebody"]); got != "spilt coffee" {
+		t.Errorf("what was kept aside is %q", got)
+	}
+	s.wantMetric("berth_journal_unreadable_total 1")
+}
+
+// A driver that never answers: the claim says so, the journal says so, and when the driver does answer there is one volume.
+func TestADriverThatNeverAnswers(t *testing.T) {
+	t.Parallel()
+	s := inOwnWorld(t, "silent", impatient, driverFaults(harness.Fault{Method: harness.CreateVolume, Action: "hang"}))
+	claim := s.claim("data", s.class())
+	event, err := s.WaitEvent(t.Context(), s.namespace, "data", "ProvisioningFailed")
+	must(t, err)
+	if !strings.Contains(event.Message, "the same request will be sent again") {
+		t.Errorf("the claim is told %q", event.Message)
+	}
+	if table := s.journal(); !strings.Contains(table, s.namespace+"/data") || !strings.Contains(table, "being created") {
+		t.Errorf("berth journal prints:\n%s", table)
+	}
+	s.wantMetric("berth_open_attempts 1")
+	must(t, s.Driver.ClearFaults(t.Context()))
+	s.bound("data")
+	if volumes := s.volumesNamed(volumeName(claim)); len(volumes) != 1 {
+		t.Errorf("the driver has %v", volumes)
+	}
+	wantSameRequests(t, s.calls(harness.CreateVolume, volumeName(claim)))
+}
+
+// journalName is the ConfigMap of the world's driver.
+func (s *story) journalName() string {
+	return strings.ReplaceAll(s.Driver.Name, ".", "-") + "-journal"
+}
+
+func (s *story) wantJournalEvent(reason, words string) {
+	s.t.Helper()
+	s.await("an event about the journal", func(ctx context.Context) error {
+		events, err := s.Client().CoreV1().Events(harness.BerthNamespace).List(ctx, metav1.ListOptions{
+			FieldSelector: "involvedObject.name=" + s.journalName() + ",reason=" + reason,
+		})
+		if err != nil {
+			return err
+		}
+		for _, event := range events.Items {
+			if event.Type == corev1.EventTypeWarning && strings.Contains(event.Message, words) {
+				return nil
+			}
+		}
+		return fmt.Errorf("of %d events of reason %s none says %q", len(events.Items), reason, words)
+	})
+}
+
+func (s *story) wantMetric(line string) {
+	s.t.Helper()
+	s.await("metric "+line, func(ctx context.Context) error {
+		_, metrics, err := s.Berth.Get(ctx, "/metrics")
+		if err != nil {
+			return err
+		}
+		if !strings.Contains(metrics, "\n"+line+"\n") {
+			return errors.New("it is not there")
+		}
+		return nil
+	})
 }
 
 // await waits until f has nothing to complain about.
