@@ -9,9 +9,9 @@
 //	claim ──Resolve──▶ Reference ──Reader.Gather──▶ Facts ──Judge──▶ Verdict
 //	                                                   └───SourceOf──▶ Source (after Allow)
 //
-// Reader, SnapshotWatch and GrantWatch are where facts come from, and all here that touches the outside. The APIs they read are custom
-// resources, which a cluster may lack, get later, or not let us list: that is never an error of the process. They are safe for
-// concurrent use.
+// Reader, SnapshotWatch and GrantWatch are where facts come from, and all here that touches the outside, with AttributesClassWatch, which is
+// beside the subject and watches in the same way. The APIs they read may be lacking in a cluster, come later, or not be ours to list: that is
+// never an error of the process. They are safe for concurrent use.
 //
 // The package may import topology and internal packages. It never imports csi: admission must not need the driver.
 package datasource

@@ -50,8 +50,12 @@ func run(m *testing.M) (code int) {
 	shared, err = harness.NewWorld(ctx, harness.WorldOptions{
 		Name: "shared",
 		Dir:  filepath.Join(dir, "shared"),
-		// The tests are about Berth, not about how long the binder takes for a few hundred claims.
-		ControlPlane: harness.ControlPlaneOptions{Limits: harness.ClientLimits{QPS: 1000, Burst: 2000}},
+		ControlPlane: harness.ControlPlaneOptions{
+			// The tests are about Berth, not about how long the binder takes for a few hundred claims.
+			Limits: harness.ClientLimits{QPS: 1000, Burst: 2000},
+			// Without it the API server drops the namespace of a claim's source. It changes nothing else.
+			FeatureGates: []string{"kube-apiserver:CrossNamespaceVolumeDataSource=true"},
+		},
 	})
 	if err != nil {
 		return complain(err)

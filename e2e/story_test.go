@@ -15,6 +15,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/rand"
 
 	"github.com/berth-csi/berth/e2e/harness"
@@ -53,6 +54,11 @@ func inOwnWorld(t *testing.T, name string, edits ...func(*harness.WorldOptions))
 
 func berthFlags(flags ...string) func(*harness.WorldOptions) {
 	return func(options *harness.WorldOptions) { options.Berth.Flags = append(options.Berth.Flags, flags...) }
+}
+
+// patient never tries again by itself: what happens after a failure happens because of an event.
+func patient(options *harness.WorldOptions) {
+	berthFlags("--retry-interval-start=1h", "--retry-interval-max=1h")(options)
 }
 
 func driverFaults(faults ...harness.Fault) func(*harness.WorldOptions) {
@@ -168,6 +174,62 @@ func (s *story) calls(method, subject string) []harness.Call {
 	calls, err := s.Driver.CallsFor(s.t.Context(), method, subject)
 	must(s.t, err)
 	return calls
+}
+
+// asked is what the driver was asked for a claim's volume, which has to be once.
+func (s *story) asked(claim *corev1.PersistentVolumeClaim) *harness.CreateVolumeRequest {
+	s.t.Helper()
+	calls := s.calls(harness.CreateVolume, volumeName(claim))
+	if len(calls) != 1 {
+		s.t.Fatalf("CreateVolume was called %d times, want once", len(calls))
+	}
+	request, err := calls[0].CreateVolume()
+	must(s.t, err)
+	return request
+}
+
+// told waits until Berth has an event on a claim with a reason and all the words, and returns it. The binder's do not count.
+func (s *story) told(claim, reason string, words ...string) *corev1.Event {
+	s.t.Helper()
+	var found *corev1.Event
+	must(s.t, harness.Eventually(s.t.Context(), fmt.Sprintf("claim %s is told %s %q", claim, reason, words), func(context.Context) error {
+		var said []string
+		for _, event := range s.events(claim) {
+			if event.Reason == reason && !slices.ContainsFunc(words, func(word string) bool { return !strings.Contains(event.Message, word) }) {
+				found = &event
+				return nil
+			}
+			said = append(said, event.Reason+": "+event.Message)
+		}
+		return fmt.Errorf("Berth has said %q", said)
+	}))
+	return found
+}
+
+// events are those that Berth has on a claim.
+func (s *story) events(claim string) []corev1.Event {
+	s.t.Helper()
+	events, err := harness.ClaimEvents(s.t.Context(), s.Client(), s.namespace, claim)
+	must(s.t, err)
+	return slices.DeleteFunc(events, func(event corev1.Event) bool { return !strings.HasPrefix(event.Source.Component, s.Driver.Name+"_") })
+}
+
+// annotate sets an annotation of a claim.
+func (s *story) annotate(claim, key, value string) {
+	s.t.Helper()
+	_, err := s.Client().CoreV1().PersistentVolumeClaims(s.namespace).Patch(s.t.Context(), claim, types.MergePatchType,
+		fmt.Appendf(nil, `{"metadata":{"annotations":{%q:%q}}}`, key, value), metav1.PatchOptions{})
+	must(s.t, err)
+}
+
+// leavesNothing deletes a bound claim, and checks that neither its volume nor the driver's is left.
+func (s *story) leavesNothing(claim *corev1.PersistentVolumeClaim) {
+	s.t.Helper()
+	s.drop(claim.Name)
+	must(s.t, s.WaitVolumesGone(s.t.Context(), volumeName(claim)))
+	if left := s.volumesNamed(volumeName(claim)); len(left) != 0 {
+		s.t.Errorf("the driver still has %v", left)
+	}
 }
 
 // volumeName is what the claim's volume is called, in the API and in the driver.

@@ -14,12 +14,12 @@ import (
 )
 
 const (
-	// window is the longest that an entry waits for others to share its write with. It only waits while a good many others are on record:
-	// a single claim never does.
-	window = 100 * time.Millisecond
-	// crowd is the number of entries on record for each newcomer that a write waits for, and largestBatch the number of newcomers that it
-	// does not wait beyond.
-	crowd        = 5
+	// window is the longest that an entry waits for others to share its write with. It only waits while many come: a single claim never does.
+	window = 250 * time.Millisecond
+	// quiet is the number of entries in the last second up to which none waits. Above it, a write waits for share of the number that came in the
+	// last second, or for largestBatch: ten and more at 50 a second.
+	quiet        = 10
+	share        = 5
 	largestBatch = 20
 	// tidyAfter is how long forgotten entries wait for company before they are taken out by themselves.
 	tidyAfter = time.Minute
@@ -52,6 +52,7 @@ type Journal struct {
 	degraded string             // why nothing is recorded; empty: all is well
 	deposed  error              // another leader has taken over: nothing may be recorded, and nothing done
 	wake     chan struct{}      // there is something to write
+	arrivals arrivals
 
 	pages []*page // used by Load and then by the writer alone
 }
@@ -116,6 +117,7 @@ func (j *Journal) Record(ctx context.Context, entry *Entry) error {
 func (j *Journal) add(uid types.UID, packed []byte) *addition {
 	add := &addition{packed: packed, since: time.Now(), done: make(chan struct{})}
 	j.adds[uid] = add
+	j.arrivals.note(add.since)
 	delete(j.removes, uid)
 	if _, ok := j.recorded[uid]; !ok {
 		j.recorded[uid] = ""

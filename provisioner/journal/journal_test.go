@@ -175,6 +175,27 @@ func TestASingleClaimDoesNotWait(t *testing.T) {
 	})
 }
 
+func TestArrivalsAreThoseOfTheLastSecond(t *testing.T) {
+	var a arrivals
+	at := func(ms int) time.Time { return time.Unix(1000, 0).Add(time.Duration(ms) * time.Millisecond) }
+	for ms := 0; ms < 2000; ms += 100 {
+		a.note(at(ms))
+	}
+	if got := a.count(at(1999)); got < 10 || got > 15 {
+		t.Errorf("of ten a second %d are counted", got)
+	}
+	if got := a.count(at(2600)); got < 1 || got > 10 {
+		t.Errorf("half a second later %d are", got)
+	}
+	if got := a.count(at(4000)); got != 0 {
+		t.Errorf("two seconds later %d are", got)
+	}
+	a.note(at(1_000_000))
+	if got := a.count(at(1_000_000)); got != 1 {
+		t.Errorf("after a long time %d are", got)
+	}
+}
+
 func TestManyShareAWrite(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client := fake.NewClientset()

@@ -54,11 +54,11 @@ func (j *Journal) Load(ctx context.Context) (entries []*Entry, unreadable []erro
 	}
 }
 
-// takeOverPatiently does not believe a refusal at once.
+// takeOverPatiently does not believe a refusal at once, and tries again if a leader before wrote at the same time.
 func (j *Journal) takeOverPatiently(ctx context.Context, name string) (stored *corev1.ConfigMap, err error) {
 	pause := retryStart
 	for range maxRefusals {
-		if stored, err = j.takeOver(ctx, name); err == nil || !permanent(err) {
+		if stored, err = j.takeOver(ctx, name); err == nil || !permanent(err) && !conflicts(err) {
 			return stored, err
 		}
 		timer := time.NewTimer(pause)
@@ -73,19 +73,28 @@ func (j *Journal) takeOverPatiently(ctx context.Context, name string) (stored *c
 	return stored, err
 }
 
-// takeOver marks a page as this leader's, so that no leader before can write it any more; nil if there is no such page.
+// takeOver marks a page as this leader's, so that no leader before can write it any more; nil if there is no such page. The mark is of the
+// version that was read: one that arrives after somebody else has taken over is a conflict. The first page is made if it is not there:
+// otherwise a leader that finds one later could not tell whether it is of a leader before or of one after.
 func (j *Journal) takeOver(ctx context.Context, name string) (*corev1.ConfigMap, error) {
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
-	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": map[string]string{AnnotationHolder: j.config.Holder}}})
+	stored, err := j.config.ConfigMaps.Get(ctx, name, metav1.GetOptions{})
+	switch {
+	case apierrors.IsNotFound(err) && name == j.pageName(0):
+		return j.config.ConfigMaps.Create(ctx, blankPage(name, j.config.Name, j.config.Holder), metav1.CreateOptions{})
+	case apierrors.IsNotFound(err):
+		return nil, nil
+	case err != nil:
+		return nil, err
+	}
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{
+		"resourceVersion": stored.ResourceVersion, "annotations": map[string]string{AnnotationHolder: j.config.Holder},
+	}})
 	if err != nil {
 		return nil, err
 	}
-	stored, err := j.config.ConfigMaps.Patch(ctx, name, types.MergePatchType, patch, metav1.PatchOptions{})
-	if apierrors.IsNotFound(err) {
-		return nil, nil
-	}
-	return stored, err
+	return j.config.ConfigMaps.Patch(ctx, name, types.MergePatchType, patch, metav1.PatchOptions{})
 }
 
 // setAside moves a value that cannot be read to a ConfigMap of its own kind. Until that is done it stays where it is.

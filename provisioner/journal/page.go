@@ -103,12 +103,9 @@ func (p *page) write(ctx context.Context, configMaps corev1client.ConfigMapInter
 }
 
 func (p *page) create(ctx context.Context, configMaps corev1client.ConfigMapInterface, journal, holder string, c change) error {
-	stored, err := configMaps.Create(ctx, &corev1.ConfigMap{
-		ObjectMeta: metav1.ObjectMeta{
-			Name: p.name, Labels: map[string]string{Label: journal}, Annotations: map[string]string{AnnotationHolder: holder},
-		},
-		BinaryData: maps.Clone(c.add),
-	}, metav1.CreateOptions{})
+	made := blankPage(p.name, journal, holder)
+	made.BinaryData = maps.Clone(c.add)
+	stored, err := configMaps.Create(ctx, made, metav1.CreateOptions{})
 	switch {
 	case err == nil:
 		p.read(stored, holder)
@@ -117,6 +114,13 @@ func (p *page) create(ctx context.Context, configMaps corev1client.ConfigMapInte
 		return p.reread(ctx, configMaps, holder, err)
 	}
 	return err
+}
+
+// blankPage is a page as it is made.
+func blankPage(name, journal, holder string) *corev1.ConfigMap {
+	return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{
+		Name: name, Labels: map[string]string{Label: journal}, Annotations: map[string]string{AnnotationHolder: holder},
+	}}
 }
 
 // reread finds out who wrote the page. If it was us, in a write that we did not hear of, or somebody by hand, the next try builds on what is there.

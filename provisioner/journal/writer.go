@@ -52,8 +52,8 @@ func (j *Journal) gatherBatch(ctx context.Context) {
 func (j *Journal) enough() bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	settled := len(j.recorded) - len(j.adds)
-	return len(j.adds) >= min(largestBatch, settled/crowd+1)
+	recent := j.arrivals.count(time.Now())
+	return recent <= quiet || len(j.adds) >= min(largestBatch, recent/share)
 }
 
 // batch is what one round of writing carries.
