@@ -114,6 +114,11 @@ bench: build e2e-bins peer ## measure (BENCH_ARGS='...' is passed on, BENCH_JSON
 	@hack/go-build bench -o=bin/bench ./e2e/bench
 	@bin/bench $(if $(BENCH_JSON),--json '$(BENCH_JSON)') $(BENCH_ARGS)
 
+.PHONY: chaos
+chaos: build e2e-bins $(if $(findstring peer,$(CHAOS_ARGS)),peer) ## kill everything while claims come and go, count what is left (CHAOS_ARGS='...', CHAOS_JSON=FILE)
+	@hack/go-build chaos -o=bin/chaos ./e2e/chaos
+	@bin/chaos $(if $(CHAOS_JSON),--json '$(CHAOS_JSON)') $(CHAOS_ARGS)
+
 .PHONY: compare
 compare: build e2e-bins peer ## give the same claims to csi-provisioner and compare (COMPARE_ARGS='...' is passed on)
 	@hack/go-build compare -o=bin/compare ./e2e/compare

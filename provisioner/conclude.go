@@ -60,7 +60,7 @@ func Conclude(s Settings, attempt *Attempt, result Result) Step {
 		}
 		return Fail{Message: fmt.Sprintf("the driver has no room for the volume: %s", result.Outcome), NoRoom: true}
 	case csi.Infeasible:
-		return Fail{Message: fmt.Sprintf("the driver refuses the request as it is; change the claim or its class %q: %s", attempt.Class, result.Outcome), Infeasible: true}
+		return Fail{Message: fmt.Sprintf("the driver refuses the request as it is; make the claim again, or its class %q, with what the driver can do: %s", attempt.Class, result.Outcome), Infeasible: true}
 	case csi.Failed:
 	}
 	return Fail{Message: fmt.Sprintf("the driver could not create the volume: %s", result.Outcome)}

@@ -52,7 +52,7 @@ func TestConclude(t *testing.T) {
 		"no room, node selected":              {testSettings(), makeAttempt(scheduled), is(csi.Exhausted, codes.ResourceExhausted), `reschedule: no room for the volume near node "node-1"`},
 		"no room, Immediate binding":          {testSettings(), makeAttempt(), is(csi.Exhausted, codes.ResourceExhausted), "fail, infeasible=false: the driver has no room"},
 		"no room, node selected, no topology": {noTopology, makeAttempt(scheduled), is(csi.Exhausted, codes.ResourceExhausted), "fail, infeasible=false: the driver has no room"},
-		"infeasible":                          {testSettings(), makeAttempt(scheduled), is(csi.Infeasible, codes.InvalidArgument), `fail, infeasible=true: the driver refuses the request as it is; change the claim or its class "fast"`},
+		"infeasible":                          {testSettings(), makeAttempt(scheduled), is(csi.Infeasible, codes.InvalidArgument), `fail, infeasible=true: the driver refuses the request as it is; make the claim again, or its class "fast"`},
 		"any other failure":                   {testSettings(), makeAttempt(scheduled), is(csi.Failed, codes.Internal), "fail, infeasible=false: the driver could not create the volume: Internal: words"},
 	}
 	for name, tt := range tests {
