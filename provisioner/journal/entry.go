@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"time"
 
 	csipb "github.com/container-storage-interface/spec/lib/go/csi"
@@ -74,11 +75,24 @@ func encode(entry *Entry) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	return pack(plain)
+}
+
+// packers are compressors at rest. One is a megabyte, and costs more to make than to use.
+var packers sync.Pool //nolint:gochecknoglobals // memory to be used again, no state
+
+func pack(plain []byte) ([]byte, error) {
 	var packed bytes.Buffer
-	writer, err := flate.NewWriterDict(&packed, flate.BestSpeed, dictionary)
-	if err != nil {
-		return nil, err
+	writer, ok := packers.Get().(*flate.Writer)
+	if ok {
+		writer.Reset(&packed) // which keeps the dictionary
+	} else {
+		var err error
+		if writer, err = flate.NewWriterDict(&packed, flate.BestSpeed, dictionary); err != nil {
+			return nil, err
+		}
 	}
+	defer packers.Put(writer)
 	if _, err := writer.Write(plain); err != nil {
 		return nil, err
 	}

@@ -49,6 +49,7 @@ type Journal struct {
 	recorded map[types.UID]string // on record, as far as we know -> name of its page; empty: not written yet
 	adds     map[types.UID]*addition
 	removes  map[types.UID]bool // forgotten, and still there
+	leaving  map[types.UID]bool // the removes that are being written
 	degraded string             // why nothing is recorded; empty: all is well
 	deposed  error              // another leader has taken over: nothing may be recorded, and nothing done
 	wake     chan struct{}      // there is something to write
@@ -148,6 +149,21 @@ func (j *Journal) Forget(claim types.UID) {
 	j.removes[claim] = true
 }
 
+// Forgotten reports whether a forgotten entry is gone from the record, or there never was one. If it still is there it is taken out now, with no
+// more than a short wait for company; ask again.
+func (j *Journal) Forgotten(claim types.UID) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.degraded != "" {
+		return true // nothing can be taken out, and waiting for it would hold up what people asked for
+	}
+	if j.removes[claim] {
+		j.signal()
+	}
+	_, recorded := j.recorded[claim]
+	return !recorded && !j.removes[claim] && !j.leaving[claim]
+}
+
 func (j *Journal) signal() {
 	select {
 	case j.wake <- struct{}{}:
@@ -186,4 +202,4 @@ func permanent(err error) bool {
 }
 
 // takenOver reports whether a write failed because this is not the leader any more.
-func takenOver(err error) bool { return errors.Is(err, errTakenOver) }
+func takenOver(err error) bool { return errors.Is(err, ErrTakenOver) }

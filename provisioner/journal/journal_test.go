@@ -57,7 +57,7 @@ func running(t *testing.T, j *Journal) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	var run sync.WaitGroup
-	run.Go(func() { j.Run(ctx) })
+	run.Go(func() { _ = j.Run(ctx) })
 	stop = func() {
 		cancel()
 		run.Wait()
@@ -396,7 +396,7 @@ func TestALeaderThatWasReplacedRecordsNothing(t *testing.T) {
 		client.PrependReactor("patch", "configmaps", func(clienttesting.Action) (bool, runtime.Object, error) {
 			return true, nil, apierrors.NewConflict(corev1.Resource("configmaps"), "driver-journal", errors.New("changed"))
 		})
-		if err := j.Record(t.Context(), makeEntry(2)); !errors.Is(err, errTakenOver) {
+		if err := j.Record(t.Context(), makeEntry(2)); !errors.Is(err, ErrTakenOver) {
 			t.Errorf("got %v", err)
 		}
 	})
@@ -450,4 +450,14 @@ func FuzzDecode(f *testing.F) {
 			t.Errorf("an entry that is none was read: %v", entry)
 		}
 	})
+}
+
+func BenchmarkEncode(b *testing.B) {
+	entry := makeEntry(1)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := encode(entry); err != nil {
+			b.Fatal(err)
+		}
+	}
 }

@@ -27,8 +27,8 @@ const (
 	writeTimeout = 10 * time.Second
 )
 
-// errTakenOver: another leader writes the journal. Whatever is done now must not be done.
-var errTakenOver = errors.New("another leader has taken over the journal")
+// ErrTakenOver says that another leader writes the journal. Whatever is done now must not be done.
+var ErrTakenOver = errors.New("another leader has taken over the journal")
 
 // page is one ConfigMap as it is stored, as far as we know. Only the writer uses it.
 type page struct {
@@ -132,7 +132,7 @@ func (p *page) reread(ctx context.Context, configMaps corev1client.ConfigMapInte
 	}
 	p.read(stored, holder)
 	if wasOurs && !p.ours {
-		return fmt.Errorf("page %s: %w (%s)", p.name, errTakenOver, stored.Annotations[AnnotationHolder])
+		return fmt.Errorf("page %s: %w (%s)", p.name, ErrTakenOver, stored.Annotations[AnnotationHolder])
 	}
 	return cause
 }

@@ -11,8 +11,9 @@ import (
 	"k8s.io/klog/v2"
 )
 
-// Run writes until ctx ends, and then once more what is to be taken out.
-func (j *Journal) Run(ctx context.Context) {
+// Run writes until ctx ends, and then once more what is to be taken out. It returns ErrTakenOver (wrapped) as soon as another leader turns
+// out to have taken over: nothing can be recorded in this term any more.
+func (j *Journal) Run(ctx context.Context) error {
 	tidy := time.NewTicker(tidyAfter)
 	defer tidy.Stop()
 	for {
@@ -23,13 +24,15 @@ func (j *Journal) Run(ctx context.Context) {
 			if err := j.commit(last, j.take()); err != nil {
 				klog.FromContext(ctx).Info("Finished entries are left in the journal, the next leader will find that they are", "err", err)
 			}
-			return
+			return nil
 		case <-tidy.C:
 			j.hope()
 		case <-j.wake:
 			j.gatherBatch(ctx)
 		}
-		j.write(ctx, j.take())
+		if err := j.write(ctx, j.take()); err != nil {
+			return err
+		}
 	}
 }
 
@@ -72,12 +75,13 @@ func (j *Journal) take() batch {
 		return batch{}
 	}
 	taken := batch{adds: maps.Clone(j.adds), removes: j.removes}
-	j.removes = map[types.UID]bool{}
+	j.leaving, j.removes = maps.Clone(j.removes), map[types.UID]bool{}
 	return taken
 }
 
-// write writes a batch, for as long as it takes, until ctx ends.
-func (j *Journal) write(ctx context.Context, b batch) {
+// write writes a batch, for as long as it takes, until ctx ends. The error is ErrTakenOver.
+func (j *Journal) write(ctx context.Context, b batch) error {
+	defer j.written()
 	pause := retryStart
 	for refusals := 0; !b.empty(); {
 		err := j.commit(ctx, b)
@@ -86,13 +90,14 @@ func (j *Journal) write(ctx context.Context, b batch) {
 		}
 		switch {
 		case err == nil:
-			return
+			return nil
 		case refusals == maxRefusals:
+			j.giveBack(b)
 			j.degrade(ctx, err)
-			return
+			return nil
 		case takenOver(err):
 			j.depose(err)
-			return
+			return err
 		}
 		klog.FromContext(ctx).Info("The journal cannot be written at the moment, will try again", "journal", j.config.Name, "after", pause, "err", err)
 		timer := time.NewTimer(pause)
@@ -100,13 +105,21 @@ func (j *Journal) write(ctx context.Context, b batch) {
 		case <-ctx.Done():
 			timer.Stop()
 			j.giveBack(b)
-			return
+			return nil
 		case <-timer.C:
 		}
 		pause = min(2*pause, retryMax)
 		j.giveBack(b)
 		b = j.take() // what came or went meanwhile goes along
 	}
+	return nil
+}
+
+// written says that nothing is being written any more.
+func (j *Journal) written() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.leaving = nil
 }
 
 // giveBack puts back what was not taken out.
@@ -154,7 +167,7 @@ func (j *Journal) commit(ctx context.Context, b batch) error {
 
 // retriable reports whether a write that failed can be tried again at once: the page was read anew since.
 func retriable(p *page, err error) bool {
-	return !errors.Is(err, errTakenOver) && p.exists && conflicts(err)
+	return !errors.Is(err, ErrTakenOver) && p.exists && conflicts(err)
 }
 
 // planned is one page and what is to be written to it.
