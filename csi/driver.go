@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	csipb "github.com/container-storage-interface/spec/lib/go/csi"
@@ -188,13 +189,18 @@ func (c *Controller) DeleteVolume(ctx context.Context, request *csipb.DeleteVolu
 	})
 }
 
+// ownPrefix begins the messages of errors that the gRPC library makes by itself when an answer came that it cannot pass on: too large, or not
+// what the protocol says. They carry a code as if the driver had sent it, but the driver's handler is done.
+const ownPrefix = "grpc: "
+
 // grpcCode is here so that only this package knows how an error carries its code.
 func grpcCode(err error) (codes.Code, string, bool) {
 	var carrier interface{ GRPCStatus() *status.Status }
 	if !errors.As(err, &carrier) || carrier.GRPCStatus() == nil {
 		return codes.Unknown, err.Error(), false
 	}
-	return carrier.GRPCStatus().Code(), carrier.GRPCStatus().Message(), true
+	message := carrier.GRPCStatus().Message()
+	return carrier.GRPCStatus().Code(), message, !strings.HasPrefix(message, ownPrefix)
 }
 
 // Migrated marks the calls made with a context as being for an in-tree volume that the driver has taken over, or for one of its own, for

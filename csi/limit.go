@@ -161,11 +161,12 @@ func (l *Limit) slow(began time.Time, err error) bool {
 }
 
 // overloaded reports whether an answer says that the driver has too much to do (CSI spec, "Error Scheme": Aborted is an operation pending
-// for the same volume, Unavailable and ResourceExhausted are what servers say that cannot keep up).
+// for the same volume, Unavailable and ResourceExhausted are what servers say that cannot keep up, and a call that exceeds its timeout is one that
+// comes too late).
 func overloaded(err error) bool {
 	if err == nil {
 		return false
 	}
 	code, _, ok := grpcCode(err)
-	return ok && (code == codes.Unavailable || code == codes.ResourceExhausted || code == codes.Aborted)
+	return ok && (code == codes.Unavailable || code == codes.ResourceExhausted || code == codes.Aborted || code == codes.DeadlineExceeded)
 }

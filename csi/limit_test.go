@@ -38,6 +38,7 @@ func TestLimitFollowsTheDriver(t *testing.T) {
 		"a slow driver, too, if it always is":    {constant(5*time.Second, nil), 100, 100},
 		"one that is overloaded gets one call":   {constant(50*time.Millisecond, status.Error(codes.ResourceExhausted, "")), 1, 1},
 		"one that is away, too":                  {constant(time.Millisecond, status.Error(codes.Unavailable, "")), 1, 1},
+		"one whose calls all time out, too":      {constant(10*time.Second, status.Error(codes.DeadlineExceeded, "")), 1, 20},
 		"one that refuses for a reason gets all": {constant(50*time.Millisecond, status.Error(codes.InvalidArgument, "")), 100, 100},
 		"a connection's error says nothing":      {constant(50*time.Millisecond, errors.New("no status")), 100, 100},
 	}

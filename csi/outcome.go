@@ -56,7 +56,8 @@ type Outcome struct {
 
 // Classify says what the result of a call means. It is the only reader of gRPC codes in this project.
 //
-// An error without a status is Unknown: it did not come from the driver's handler, so nobody knows what the handler did. Of
+// An error without a status is Unknown: it did not come from the driver's handler, so nobody knows what the handler did. The same goes for
+// an answer that came and could not be read. Of
 // the others, four say that the call's fate was not learned (CSI spec, "Error Scheme" and "Timeouts"):
 //
 //	Canceled, DeadlineExceeded  we stopped waiting; the driver may go on

@@ -180,3 +180,14 @@ func TestCallsForInTreeVolumesAreMarked(t *testing.T) {
 		t.Errorf("got %v", got)
 	}
 }
+
+func TestAnAnswerThatCannotBeReadTellsNothing(t *testing.T) {
+	for _, err := range []error{
+		status.Error(codes.Internal, "grpc: failed to unmarshal the received message: string field contains invalid UTF-8"),
+		status.Error(codes.ResourceExhausted, "grpc: received message larger than max (5000000 vs. 4194304)"),
+	} {
+		if got := Classify(CreateVolume, err); got.Class != Unknown {
+			t.Errorf("%v is %s: the driver's handler is done, so there may be a volume", err, got.Class)
+		}
+	}
+}

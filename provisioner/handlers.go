@@ -188,7 +188,7 @@ func (c *Controller) snapshotEvents() cache.ResourceEventHandler {
 		if slices.Contains(snapshot.Finalizers, datasource.FinalizerSnapshot) {
 			c.sourceLoop.Enqueue(source)
 		}
-		if old == nil || old.UID != snapshot.UID || !equality.Semantic.DeepEqual(old.Status, snapshot.Status) {
+		if old == nil || old.UID != snapshot.UID || !sameSnapshot(old.Status, snapshot.Status) {
 			c.wakeBy(indexPendingBySource, source.String())
 		}
 	}
@@ -206,6 +206,16 @@ func (c *Controller) snapshotEvents() cache.ResourceEventHandler {
 			}
 		},
 	}
+}
+
+// sameSnapshot reports whether a snapshot can be restored from as well as before. What its status says about errors does not matter: the time of
+// the last one changes with each try.
+func sameSnapshot(a, b *snapshotv1.VolumeSnapshotStatus) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	return equality.Semantic.DeepEqual(a.BoundVolumeSnapshotContentName, b.BoundVolumeSnapshotContentName) &&
+		equality.Semantic.DeepEqual(a.ReadyToUse, b.ReadyToUse) && equality.Semantic.DeepEqual(a.RestoreSize, b.RestoreSize)
 }
 
 // grantEvents wake the claims whose source is in the namespace that a grant is of.

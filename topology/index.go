@@ -89,7 +89,7 @@ func (x *Index) change(name string, apply func(*indexedNode)) {
 	}
 }
 
-// apply reports whether anything changed.
+// apply reports whether anything changed that decides where a volume may be: most of a node's labels do not.
 func (x *Index) apply(name string, apply func(*indexedNode)) bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -108,22 +108,26 @@ func (x *Index) apply(name string, apply func(*indexedNode)) bool {
 	} else {
 		delete(x.nodes, name)
 	}
-	x.move(&before, &after)
+	moved := x.move(&before, &after)
 	x.register(&before, &after)
-	return true
+	return moved || before.present != after.present || before.csiNode != after.csiNode ||
+		before.registered != after.registered || before.keys != after.keys
 }
 
-// move takes a node from the segments it was in to those it is in.
-func (x *Index) move(before, after *indexedNode) {
+// move takes a node from the segments it was in to those it is in, and reports whether there is a difference.
+func (x *Index) move(before, after *indexedNode) bool {
 	from, was := before.own()
 	to, is := after.own()
 	x.registered.move(from, was, to, is)
+	moved := from != to || was != is
 	for set, nodes := range x.labelled {
 		keys := set.Keys()
 		from, was := before.in(keys)
 		to, is := after.in(keys)
 		nodes.segments.move(from, was, to, is)
+		moved = moved || from != to || was != is
 	}
+	return moved
 }
 
 // register keeps the sets of keys that some CSINode registered.

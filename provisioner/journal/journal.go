@@ -51,6 +51,7 @@ type Journal struct {
 	removes  map[types.UID]bool // forgotten, and still there
 	leaving  map[types.UID]bool // the removes that are being written
 	degraded string             // why nothing is recorded; empty: all is well
+	hoping   bool               // the next entry is to try again
 	deposed  error              // another leader has taken over: nothing may be recorded, and nothing done
 	wake     chan struct{}      // there is something to write
 	arrivals arrivals
@@ -106,7 +107,7 @@ func (j *Journal) Record(ctx context.Context, entry *Entry) error {
 	}
 	uid := entry.UID()
 	j.mu.Lock()
-	if j.deposed != nil || j.degraded != "" {
+	if j.deposed != nil || j.passing() {
 		defer j.mu.Unlock()
 		return j.deposed
 	}
@@ -174,7 +175,7 @@ func (j *Journal) signal() {
 // degrade lets everything pass from now on, after an answer that trying again did not change.
 func (j *Journal) degrade(ctx context.Context, err error) {
 	j.mu.Lock()
-	j.degraded = err.Error()
+	j.degraded, j.hoping = err.Error(), false
 	for uid, add := range j.adds {
 		close(add.done)
 		delete(j.adds, uid)
@@ -185,12 +186,15 @@ func (j *Journal) degrade(ctx context.Context, err error) {
 		"journal", j.config.Name)
 }
 
-// hope has the next entry try whether the journal can be written again.
+// hope has the next entry try whether the journal can be written again. Until a write succeeds it is called degraded.
 func (j *Journal) hope() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.degraded = ""
+	j.hoping = j.degraded != ""
 }
+
+// passing reports whether nothing is written at the moment, with the lock held.
+func (j *Journal) passing() bool { return j.degraded != "" && !j.hoping }
 
 // maxRefusals is how often a refusal is not believed: an API server that has just started refuses everything until it has read its roles.
 const maxRefusals = 5

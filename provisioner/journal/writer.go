@@ -71,7 +71,7 @@ func (b batch) empty() bool { return len(b.adds) == 0 && len(b.removes) == 0 }
 func (j *Journal) take() batch {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if j.deposed != nil || j.degraded != "" {
+	if j.deposed != nil || j.passing() {
 		return batch{}
 	}
 	taken := batch{adds: maps.Clone(j.adds), removes: j.removes}
@@ -245,6 +245,7 @@ func (j *Journal) pageName(number int) string {
 func (j *Journal) onRecord(p planned, b batch) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	j.degraded, j.hoping = "", false
 	for key := range p.change.add {
 		uid := types.UID(key)
 		add := b.adds[uid]

@@ -37,7 +37,7 @@ func newProvisioningOptions() ProvisioningOptions {
 		Workers:           100,
 		BackoffStart:      time.Second,
 		BackoffMax:        5 * time.Minute,
-		Grace:             20 * time.Second,
+		Grace:             15 * time.Second,
 		NamePrefix:        "pvc",
 		NameUUIDLength:    -1,
 		ImmediateTopology: true,
