@@ -112,15 +112,16 @@ func (w *written) seen(name string) {
 	delete(w.names, name)
 }
 
-func (w *written) is(name string, claim types.UID) bool {
+// by is the claim that a volume was written for, if it was.
+func (w *written) by(name string) (claim types.UID, ok bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	volume, ok := w.names[name]
 	if ok && w.now().Sub(volume.at) > cacheLag {
 		delete(w.names, name)
-		return false
+		return "", false
 	}
-	return ok && volume.claim == claim
+	return volume.claim, ok
 }
 
 // placeless are the claims that were refused for want of a place. A node or a registration that comes or changes wakes them, at most

@@ -23,13 +23,21 @@ import (
 func (c *Controller) workClaim(ctx context.Context, key ClaimKey) worker.Result {
 	in, err := c.gatherClaim(ctx, key)
 	if err != nil {
-		return worker.Backoff(err)
+		return c.unread(in.Claim, err)
 	}
 	result := c.act(ctx, key, in)
 	if c.attempts.get(key.UID) == nil {
 		c.letGo(key.UID)
 	}
 	return result
+}
+
+// unread tries again when something could not be read. A missing permission does not mend itself, so the claim is told.
+func (c *Controller) unread(claim *corev1.PersistentVolumeClaim, err error) worker.Result {
+	if claim != nil && apierrors.IsForbidden(err) {
+		c.failed(claimReference(claim), metricLabels(claim), fmt.Sprintf("not allowed to find out about the claim, have it granted to the provisioner's service account: %v", err))
+	}
+	return worker.Backoff(err)
 }
 
 // act decides and does it.
@@ -54,7 +62,7 @@ func (c *Controller) act(ctx context.Context, key ClaimKey, in Input) worker.Res
 	case GiveBack:
 		return c.giveBackGone(ctx, in, action.Message)
 	case LookUp:
-		return c.lookUp(ctx, key, in, action.Reference)
+		return c.lookUp(ctx, key, action.Reference)
 	case Create:
 		return c.create(ctx, key, action.Attempt, in.Source)
 	case Settle:
@@ -73,10 +81,10 @@ func (c *Controller) gatherClaim(ctx context.Context, key ClaimKey) (Input, erro
 	in := Input{Settings: c.settings, Attempt: c.attempts.get(key.UID)}
 	name := c.settings.VolumeName(key.UID)
 	var err error
-	if in.Attempt == nil && c.written.is(name, key.UID) {
-		// Our own write, which the cache has not seen yet.
+	if claim, ok := c.written.by(name); ok && in.Attempt == nil {
+		// Our own write, which the cache has not seen yet. It may be for another claim: names can be short.
 		in.Stored = &corev1.PersistentVolume{ObjectMeta: metav1.ObjectMeta{Name: name}}
-		in.Stored.Spec.ClaimRef = &corev1.ObjectReference{UID: key.UID}
+		in.Stored.Spec.ClaimRef = &corev1.ObjectReference{UID: claim}
 	} else if in.Stored, err = absent(c.volumeLister.Get(name)); err != nil {
 		return in, fmt.Errorf("read volume %s: %w", name, err)
 	}
@@ -84,12 +92,15 @@ func (c *Controller) gatherClaim(ctx context.Context, key ClaimKey) (Input, erro
 	if err != nil {
 		return in, fmt.Errorf("read claim %s: %w", key, err)
 	}
-	if claim == nil || claim.UID != key.UID {
-		return in, nil
+	if claim != nil && claim.UID == key.UID {
+		in.Claim = claim
 	}
-	in.Claim = claim
-	if in.Attempt != nil {
-		return in, nil // settled: nothing else decides about it
+	if in.Attempt != nil { // settled: nothing else decides about it
+		in.Referring, err = c.referring(in)
+		return in, err
+	}
+	if in.Claim == nil {
+		return in, nil
 	}
 	if err := c.gatherClass(ctx, &in); err != nil {
 		return in, err
@@ -181,6 +192,9 @@ func (c *Controller) create(ctx context.Context, key ClaimKey, attempt *Attempt,
 	if err != nil {
 		if attempt.began.IsZero() { // the driver knows nothing of it: to be decided anew
 			c.attempts.drop(key.UID)
+		}
+		if apierrors.IsConflict(err) { // somebody else changed the source since it was read: another claim, most likely
+			return worker.After(releasePause)
 		}
 		c.failed(attempt.Claim, attempt.labels(), err.Error())
 		return worker.Backoff(err)
@@ -299,9 +313,9 @@ func (c *Controller) cleanUp(ctx context.Context, key ClaimKey, attempt *Attempt
 		c.attempts.drop(key.UID)
 		return worker.Backoff(fmt.Errorf("volume %q was to be deleted (%s) and is kept, because PersistentVolume %q refers to it", handle, why, stored.Name))
 	}
-	secrets, err := c.createSecrets(ctx, attempt)
-	if err != nil {
-		return worker.Backoff(fmt.Errorf("delete volume %q (%s): %w", handle, why, err))
+	secrets, err := c.readSecret(ctx, attempt.Secret)
+	if err != nil && !apierrors.IsNotFound(err) { // the secret may be gone with the claim's namespace; the driver may do without
+		return worker.Backoff(fmt.Errorf("read the secret for deleting volume %q (%s): %w", handle, why, err))
 	}
 	err = c.driver.DeleteVolume(csi.Migrated(ctx, attempt.MigratedFrom != ""), &csipb.DeleteVolumeRequest{VolumeId: handle, Secrets: secrets})
 	outcome := csi.Classify(csi.DeleteVolume, err)

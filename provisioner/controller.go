@@ -2,6 +2,7 @@ package provisioner
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -210,7 +211,7 @@ func (c *Controller) Run(ctx context.Context) error {
 	ctx = klog.NewContext(ctx, logger)
 
 	eventCtx, stopEvents := context.WithCancel(context.WithoutCancel(ctx))
-	var events, loops sync.WaitGroup
+	var events sync.WaitGroup
 	events.Go(func() { c.events.loop.Run(eventCtx) })
 	defer events.Wait()
 	defer stopEvents()
@@ -224,14 +225,33 @@ func (c *Controller) Run(ctx context.Context) error {
 		return nil
 	}
 	logger.Info("Provisioning", "driver", c.settings.Driver.Name, "topology", c.settings.Driver.Topology, "workers", c.config.Workers)
+	err = c.lead(ctx)
+	c.events.flush()
+	if open := c.attempts.count(); open > 0 {
+		logger.Info("Stopped with open attempts, which whoever leads next finds out about", "attempts", open)
+	} else {
+		logger.Info("Stopped, nothing was under way any more")
+	}
+	return err
+}
+
+// lead works, with caches that are filled, until ctx ends, or until another leader turns out to have taken over the journal: an error.
+func (c *Controller) lead(ctx context.Context) error {
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
 	if c.journal != nil {
 		journalCtx, stopJournal := context.WithCancel(context.WithoutCancel(ctx))
 		var journalRun sync.WaitGroup
-		journalRun.Go(func() { c.journal.Run(journalCtx) })
+		journalRun.Go(func() {
+			if err := c.journal.Run(journalCtx); err != nil {
+				end(err)
+			}
+		})
 		defer journalRun.Wait()
 		defer stopJournal() // when nothing is under way any more
 		c.restore(ctx)
 	}
+	var loops sync.WaitGroup
 	loops.Go(func() { c.claimLoop.Run(ctx) })
 	loops.Go(func() { c.volumeLoop.Run(ctx) })
 	loops.Go(func() { c.sourceLoop.Run(ctx) })
@@ -246,11 +266,8 @@ func (c *Controller) Run(ctx context.Context) error {
 		loops.Go(func() { c.attributes.Run(ctx) })
 	}
 	loops.Wait()
-	c.events.flush()
-	if open := c.attempts.count(); open > 0 {
-		logger.Info("Stopped with open attempts, which whoever leads next finds out about", "attempts", open)
-	} else {
-		logger.Info("Stopped, nothing was under way any more")
+	if err := context.Cause(ctx); errors.Is(err, journal.ErrTakenOver) {
+		return err
 	}
 	return nil
 }

@@ -20,8 +20,11 @@ type Input struct {
 	Claim    *corev1.PersistentVolumeClaim // nil: it does not exist (any more)
 	Attempt  *Attempt                      // open attempt, nil if there is none
 	Stored   *corev1.PersistentVolume      // the object of that name, whoever's it is; nil: none
-	Class    *storagev1.StorageClass       // the claim's class, in CSI's terms; nil: it does not exist
-	Place    Place
+	// Referring is an object of any name, for whatever claim, that refers to the volume of a restored attempt whose claim has no use for it; nil:
+	// none, or nobody looked because it does not matter.
+	Referring *corev1.PersistentVolume
+	Class     *storagev1.StorageClass // the claim's class, in CSI's terms; nil: it does not exist
+	Place     Place
 
 	// MigratedFrom is the in-tree driver of the class, which Class is a translation of; empty: it is the CSI driver's own.
 	MigratedFrom string
@@ -129,11 +132,15 @@ func decideOpen(in Input) Action {
 
 	case refersTo(in.Settings, in.Stored, attempt.Volume.GetVolumeId()) && isFor(in.Stored, attempt.Claim.UID):
 		return Settle{attempt}
+	case in.Referring != nil:
+		return Settle{attempt}
 	case attempt.Unwanted != "":
 		return CleanUp{attempt, attempt.Unwanted}
 	case claim != nil && claim.Spec.VolumeName == attempt.Template.Name:
 		return Settle{attempt} // bound to the object that we wrote without hearing of it
 	case attempt.maybeWritten:
+		return Store{attempt}
+	case attempt.restored && keeps(attempt): // it may have been stored and used: then it is for people to delete
 		return Store{attempt}
 	case claim == nil:
 		return CleanUp{attempt, "the claim was deleted before its volume was stored"}
@@ -143,6 +150,11 @@ func decideOpen(in Input) Action {
 		return CleanUp{attempt, fmt.Sprintf("the claim was bound to volume %q meanwhile", claim.Spec.VolumeName)}
 	}
 	return Store{attempt}
+}
+
+// keeps reports whether the volume's object is to keep the volume when its claim is gone.
+func keeps(attempt *Attempt) bool {
+	return attempt.Template.Spec.PersistentVolumeReclaimPolicy != corev1.PersistentVolumeReclaimDelete
 }
 
 // notOurs says why a claim is none of our business, or not yet.

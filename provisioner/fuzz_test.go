@@ -301,6 +301,9 @@ func checkAccepted(t *testing.T, s Settings, attempt *Attempt, answer *csipb.Vol
 	if !sameVolume(s, pv, pv) || !refersTo(s, pv, answer.GetVolumeId()) || !isFor(pv, attempt.Claim.UID) {
 		t.Errorf("the object is not known again: %v", pv)
 	}
+	if err := topology.ValidateSegment(topology.NewSegment(pv.Labels)); err != nil {
+		t.Errorf("labels %q: %v", pv.Labels, err)
+	}
 	if pv.Spec.NodeAffinity == nil {
 		return
 	}

@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/cache"
 	gatewayv1beta1 "sigs.k8s.io/gateway-api/apis/v1beta1"
@@ -29,7 +30,7 @@ import (
 var (
 	classesResource    = storagev1.SchemeGroupVersion.WithResource("storageclasses")
 	attributesResource = storagev1.SchemeGroupVersion.WithResource("volumeattributesclasses")
-	grantsResource     = gatewayv1beta1.SchemeGroupVersion.WithResource("referencegrants")
+	grantsResource     = schema.GroupVersionResource{Group: gatewayv1beta1.GroupName, Version: "v1beta1", Resource: "referencegrants"}
 )
 
 // diary notes which keys were worked since it was read last.

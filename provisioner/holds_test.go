@@ -18,8 +18,10 @@ var (
 
 func TestHoldingAndReleasingExcludeEachOther(t *testing.T) {
 	h := newHolds()
-	if !h.take("a", snapKey) || !h.take("a", snapKey) || !h.take("b", snapKey) {
-		t.Fatal("a free source was not given")
+	for _, claim := range []types.UID{"a", "a", "b"} {
+		if !h.take(claim, snapKey) {
+			t.Fatalf("a source that nobody takes away was not given to %q", claim)
+		}
 	}
 	if h.beginRelease(snapKey) {
 		t.Error("released while two claims rely on it")

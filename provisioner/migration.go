@@ -7,6 +7,8 @@ import (
 	storagev1 "k8s.io/api/storage/v1"
 	csitranslation "k8s.io/csi-translation-lib"
 	"k8s.io/klog/v2"
+
+	"github.com/berth-csi/berth/topology"
 )
 
 // In-tree volumes: some CSI drivers took over the volumes of a driver that was part of Kubernetes (KEP-625). Their classes, claims and
@@ -36,9 +38,29 @@ func translateClass(s Settings, class *storagev1.StorageClass) (translated *stor
 	return translated, s.InTree, nil
 }
 
-// toInTree makes an in-tree volume's object of a CSI one.
+// toInTree makes an in-tree volume's object of a CSI one. The translation makes up a region, and labels of all zones together, which may
+// turn out such as no label can be: the API server would refuse the object each time.
 func toInTree(pv *corev1.PersistentVolume) (*corev1.PersistentVolume, error) {
-	return csitranslation.New().TranslateCSIPVToInTree(pv)
+	pv, err := csitranslation.New().TranslateCSIPVToInTree(pv)
+	if err != nil {
+		return nil, err
+	}
+	if err := topology.ValidateSegment(topology.NewSegment(pv.Labels)); err != nil {
+		return nil, fmt.Errorf("labels: %w", err)
+	}
+	if pv.Spec.NodeAffinity == nil || pv.Spec.NodeAffinity.Required == nil {
+		return pv, nil
+	}
+	for _, term := range pv.Spec.NodeAffinity.Required.NodeSelectorTerms {
+		for _, expression := range term.MatchExpressions {
+			for _, value := range expression.Values {
+				if err := topology.ValidateSegment(topology.NewSegment(map[string]string{expression.Key: value})); err != nil {
+					return nil, fmt.Errorf("node affinity: %w", err)
+				}
+			}
+		}
+	}
+	return pv, nil
 }
 
 // sourceOf is the CSI source of a volume's object: as it stands there, or translated if the object is an in-tree one that was migrated.

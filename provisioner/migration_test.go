@@ -1,6 +1,7 @@
 package provisioner
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -250,9 +251,15 @@ func TestAnAnswerThatNoInTreeVolumeCanBeIsRejected(t *testing.T) {
 		of     takenOver
 		change func(*csipb.Volume)
 	}{
-		"a zone that EBS does not have": {ebs, func(v *csipb.Volume) { v.AccessibleTopology[0].Segments[ebs.zoneKey] = "nova" }},
-		"a partition that is no number": {ebs, func(v *csipb.Volume) { v.VolumeContext = map[string]string{"partition": "first"} }},
-		"a handle that PD cannot read":  {gce, func(v *csipb.Volume) { v.VolumeId = "disk" }},
+		"a zone that EBS does not have":   {ebs, func(v *csipb.Volume) { v.AccessibleTopology[0].Segments[ebs.zoneKey] = "nova" }},
+		"a partition that is no number":   {ebs, func(v *csipb.Volume) { v.VolumeContext = map[string]string{"partition": "first"} }},
+		"a handle that PD cannot read":    {gce, func(v *csipb.Volume) { v.VolumeId = "disk" }},
+		"a zone whose region is no label": {gce, func(v *csipb.Volume) { v.AccessibleTopology[0].Segments[gce.zoneKey] = "region.-a" }},
+		"zones that are no label together": {takenOvers["Cinder"], func(v *csipb.Volume) {
+			for zone := range 9 {
+				v.AccessibleTopology = append(v.AccessibleTopology, &csipb.Topology{Segments: pairs(takenOvers["Cinder"].zoneKey, fmt.Sprint("availability-", zone))})
+			}
+		}},
 	} {
 		attempt, answer := tt.of.attempt(t), tt.of.answer()
 		tt.change(answer)
@@ -270,11 +277,12 @@ func TestClaimsOfAnInTreeDriverAreOursIfTheySaySo(t *testing.T) {
 		change []func(*corev1.PersistentVolumeClaim)
 		want   string
 	}{
-		"migrated to us":          {nil, "create " + testVolume},
-		"not migrated":            {[]func(*corev1.PersistentVolumeClaim){without("pv.kubernetes.io/migrated-to")}, "leave: it is not assigned to this driver"},
-		"migrated to another":     {[]func(*corev1.PersistentVolumeClaim){annotated("pv.kubernetes.io/migrated-to", "other")}, "leave: it is not assigned to this driver"},
-		"of another in-tree one":  {[]func(*corev1.PersistentVolumeClaim){annotated("volume.kubernetes.io/storage-provisioner", "kubernetes.io/gce-pd")}, "leave: it is not assigned to this driver"},
-		"assigned to us directly": {[]func(*corev1.PersistentVolumeClaim){annotated("volume.kubernetes.io/storage-provisioner", ebs.driver), without("pv.kubernetes.io/migrated-to")}, "create " + testVolume},
+		"migrated to us":               {nil, "create " + testVolume},
+		"not migrated":                 {[]func(*corev1.PersistentVolumeClaim){without("pv.kubernetes.io/migrated-to")}, "leave: it is not assigned to this driver"},
+		"migrated to another":          {[]func(*corev1.PersistentVolumeClaim){annotated("pv.kubernetes.io/migrated-to", "other")}, "leave: it is not assigned to this driver"},
+		"of another in-tree one":       {[]func(*corev1.PersistentVolumeClaim){annotated("volume.kubernetes.io/storage-provisioner", "kubernetes.io/gce-pd")}, "leave: it is not assigned to this driver"},
+		"migrated to us, and nobody's": {[]func(*corev1.PersistentVolumeClaim){without("volume.kubernetes.io/storage-provisioner")}, "leave: it is not assigned to this driver"},
+		"assigned to us directly":      {[]func(*corev1.PersistentVolumeClaim){annotated("volume.kubernetes.io/storage-provisioner", ebs.driver), without("pv.kubernetes.io/migrated-to")}, "create " + testVolume},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -285,11 +293,13 @@ func TestClaimsOfAnInTreeDriverAreOursIfTheySaySo(t *testing.T) {
 			}
 		})
 	}
-	s := testSettings() // took over from nobody
-	in := makeInput(claimIs(annotated("volume.kubernetes.io/storage-provisioner", ebs.inTree), annotated("pv.kubernetes.io/migrated-to", testDriver)))
-	in.Settings = s
-	if got := sketch(Decide(in)); got != "leave: it is not assigned to this driver" {
-		t.Errorf("an in-tree claim of a driver that took over from none: %s", got)
+	for name, provisioner := range map[string]func(*corev1.PersistentVolumeClaim){
+		"an in-tree driver's claim": annotated("volume.kubernetes.io/storage-provisioner", ebs.inTree), "nobody's claim": without("volume.kubernetes.io/storage-provisioner"),
+	} {
+		in := makeInput(claimIs(provisioner, annotated("pv.kubernetes.io/migrated-to", testDriver))) // which took over from none
+		if got := sketch(Decide(in)); got != "leave: it is not assigned to this driver" {
+			t.Errorf("%s: %s", name, got)
+		}
 	}
 }
 

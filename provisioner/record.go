@@ -6,6 +6,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/klog/v2"
 
@@ -22,9 +23,13 @@ func entryOf(a *Attempt) *journal.Entry {
 
 // attemptOf is an attempt of a leader before. Its outcome is unknown.
 func attemptOf(e *journal.Entry) *Attempt {
+	began := e.Began
+	if began.IsZero() { // the driver may have been asked all the same
+		began = time.Now()
+	}
 	return &Attempt{
 		Claim: &e.Claim, Class: e.Class, SelectedNode: e.SelectedNode, MigratedFrom: e.MigratedFrom, Source: e.Source,
-		Secret: e.Secret, Request: e.Request, Template: e.Template, began: e.Began,
+		Secret: e.Secret, Request: e.Request, Template: e.Template, began: began, restored: true,
 	}
 }
 
@@ -33,6 +38,11 @@ func (c *Controller) record(ctx context.Context, attempt *Attempt) error {
 	if c.journal == nil {
 		return nil
 	}
+	notice := time.AfterFunc(patience, func() {
+		c.event(attempt.Claim, corev1.EventTypeWarning, ReasonProvisioningFailed, fmt.Sprintf(
+			"waiting for the journal: ConfigMap %s/%s could not be written for %s, and the driver is not asked before", c.config.JournalNamespace, c.config.JournalName, patience))
+	})
+	defer notice.Stop()
 	return c.journal.Record(ctx, entryOf(attempt))
 }
 
@@ -41,6 +51,15 @@ func (c *Controller) forget(claim types.UID) {
 	if c.journal != nil {
 		c.journal.Forget(claim)
 	}
+}
+
+// forgottenPause is how long the release of a volume's object waits for the journal: longer than a write of it takes.
+const forgottenPause = 500 * time.Millisecond
+
+// forgotten reports whether the attempt that a volume is from is off the record. Its object must not go before that: who leads next would take the
+// volume for one that was never stored, and delete what people want to keep.
+func (c *Controller) forgotten(pv *corev1.PersistentVolume) bool {
+	return c.journal == nil || pv.Spec.ClaimRef == nil || c.journal.Forgotten(pv.Spec.ClaimRef.UID)
 }
 
 // restore opens the attempts that the leaders before left on record. It tries until the journal can be read: a claim that is provisioned anew
@@ -83,6 +102,10 @@ func (c *Controller) restoreAll(ctx context.Context, entries []*journal.Entry, u
 			c.journal.Forget(uid) // it was stored; only the journal had not been told
 			continue
 		}
+		if driver := entry.Template.Spec.CSI.Driver; driver != c.settings.Driver.Name {
+			logger.Error(fmt.Errorf("volume %q is of driver %q", attempt.Request.GetName(), driver), "An entry of the journal is left alone", "claim", uid)
+			continue
+		}
 		if !c.attempts.put(uid, attempt) {
 			logger.Error(fmt.Errorf("volume %q is on record for two claims", attempt.Request.GetName()), "An entry of the journal is left alone", "claim", uid)
 			continue
@@ -96,6 +119,25 @@ func (c *Controller) restoreAll(ctx context.Context, entries []*journal.Entry, u
 	if len(entries) > 0 {
 		logger.Info("Journal read", "entries", len(entries), "toBeFoundOut", restored)
 	}
+}
+
+// referring finds an object that refers to a restored attempt's volume, whatever its name: people may have taken over a volume that was kept. It
+// looks at every object there is, so only where the claim has no use for the volume.
+func (c *Controller) referring(in Input) (*corev1.PersistentVolume, error) {
+	attempt, claim := in.Attempt, in.Claim
+	if attempt == nil || !attempt.restored || attempt.Volume == nil || claim != nil && claim.DeletionTimestamp == nil && claim.Spec.VolumeName == "" {
+		return nil, nil
+	}
+	volumes, err := c.volumeLister.List(labels.Everything())
+	if err != nil {
+		return nil, fmt.Errorf("look for volumes with handle %q: %w", attempt.Volume.GetVolumeId(), err)
+	}
+	for _, pv := range volumes {
+		if refersTo(c.settings, pv, attempt.Volume.GetVolumeId()) {
+			return pv, nil
+		}
+	}
+	return nil, nil
 }
 
 // journalReference is what events about the journal are about.

@@ -230,6 +230,26 @@ func TestStoredVolumeVariants(t *testing.T) {
 	}
 }
 
+func TestOnlyWhatNobodyMayWriteIsReadOnly(t *testing.T) {
+	const only, once = corev1.ReadOnlyMany, corev1.ReadWriteOnce
+	for name, tt := range map[string]struct {
+		modes []corev1.PersistentVolumeAccessMode
+		flag  bool
+		want  bool
+	}{
+		"read by many":                     {[]corev1.PersistentVolumeAccessMode{only}, true, true},
+		"read by many, without the flag":   {[]corev1.PersistentVolumeAccessMode{only}, false, false},
+		"read by many, or written by one":  {[]corev1.PersistentVolumeAccessMode{only, once}, true, false},
+		"written by one":                   {[]corev1.PersistentVolumeAccessMode{once}, true, false},
+		"used in no way that anybody said": {nil, true, false},
+	} {
+		in := makeInput(func(in *Input) { in.Settings.PublishReadOnly, in.Claim.Spec.AccessModes = tt.flag, tt.modes })
+		if got := sealed(in, nil).Template.Spec.CSI.ReadOnly; got != tt.want {
+			t.Errorf("%s: read-only is %v", name, got)
+		}
+	}
+}
+
 func TestSameVolume(t *testing.T) {
 	now := metav1.Now()
 	wanted := makeVolume()

@@ -179,6 +179,7 @@ func TestAReleasedVolumeIsDeletedWithItsSecret(t *testing.T) {
 		"without one":                  {makeVolume(), func(*world) {}, nil, 1, false},
 		"as its annotations name it":   {makeVolume(named), func(*world) {}, secret, 1, false},
 		"as its class names it":        {makeVolume(byClass), func(*world) {}, secret, 1, false},
+		"half of it is annotated":      {makeVolume(func(pv *corev1.PersistentVolume) { delete(pv.Annotations, AnnotationDeletionSecretNamespace) }), func(*world) {}, secret, 1, false},
 		"its class is gone":            {makeVolume(byClass), func(w *world) { _ = w.c.classes.GetIndexer().Delete(makeClass()) }, nil, 1, false},
 		"the secret is gone":           {makeVolume(named), func(w *world) { _ = w.core.Tracker().Delete(secretsResource, "vault", "password") }, nil, 1, false},
 		"the secret may not be read":   {makeVolume(named), func(w *world) { fails(&w.core.Fake, "get", "secrets", forbidden(secretsResource)) }, nil, 0, true},

@@ -21,17 +21,30 @@ import (
 // releasePause is how long a claim waits for a source whose protection is being taken off: about as long as a write takes.
 const releasePause = 50 * time.Millisecond
 
-// lookUp finds out about the claim's source and decides again. From here on the source keeps its protection, if it has it.
-func (c *Controller) lookUp(ctx context.Context, key ClaimKey, in Input, reference datasource.Reference) worker.Result {
+// lookUp finds out about the claim's source and decides again, from what the caches say by then. From here on the source keeps its
+// protection, if it has it.
+func (c *Controller) lookUp(ctx context.Context, key ClaimKey, reference datasource.Reference) worker.Result {
 	if !c.holds.take(key.UID, reference.Key()) {
 		return worker.After(releasePause)
 	}
 	facts, err := c.sources.Gather(ctx, reference)
 	if err != nil {
-		return worker.Backoff(fmt.Errorf("look up the source of claim %s: %w", key, err))
+		return c.unreadSource(key, fmt.Errorf("look up the source of claim %s: %w", key, err))
+	}
+	in, err := c.gatherClaim(ctx, key)
+	if err != nil {
+		return worker.Backoff(err)
 	}
 	in.Source = &facts
 	return c.act(ctx, key, in)
+}
+
+func (c *Controller) unreadSource(key ClaimKey, err error) worker.Result {
+	claim, listErr := c.claimLister.PersistentVolumeClaims(key.Namespace).Get(key.Name)
+	if listErr != nil {
+		claim = nil
+	}
+	return c.unread(claim, err)
 }
 
 // letGo ends the claim's reliance on its source. Whether anybody else needs the source protected is for its own key to find out.

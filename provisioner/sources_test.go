@@ -156,8 +156,8 @@ func TestASourceIsProtectedBeforeTheDriverIsAsked(t *testing.T) {
 					return asAsked(request), nil
 				}
 				result := w.c.workClaim(t.Context(), keyOf(claim))
-				if creates, _ := w.driver.calls(); (creates == 1) != tt.asked || result.Retries() == tt.asked {
-					t.Errorf("%d calls, retries %v", creates, result.Retries())
+				if creates, _ := w.driver.calls(); (creates == 1) != tt.asked || (result != worker.Done()) == tt.asked {
+					t.Errorf("%d calls, then %+v", creates, result)
 				}
 				if diff := cmp.Diff(tt.writes, writes(w.client(s), s.resource.Resource)); diff != "" {
 					t.Error(diff)
@@ -280,6 +280,9 @@ func TestReleasingASource(t *testing.T) {
 				if diff := cmp.Diff(tt.writes, writes(w.client(s), s.resource.Resource)); diff != "" {
 					t.Error(diff)
 				}
+				if needed := tt.kept && !tt.retries && tt.writes == nil; needed && len(w.client(s).Actions()) > 0 {
+					t.Errorf("it is read though somebody needs it: %v", w.client(s).Actions())
+				}
 				want := []string{"other.example/finalizer"}
 				if tt.kept {
 					want = append(want, s.ours)
@@ -346,14 +349,25 @@ func TestAClaimThatComesDuringARelease(t *testing.T) {
 					t.Errorf("%d calls, held: %v", creates, w.c.holds.held)
 				}
 			}
+			first, done := true, make(chan struct{})
 			w.client(s).PrependReactor("patch", s.resource.Resource, func(clienttesting.Action) (bool, runtime.Object, error) {
-				if comes != nil {
-					comes()
+				if !first {
+					return false, nil, nil
 				}
-				comes = nil
+				first = false
+				go func() {
+					defer close(done)
+					comes()
+				}()
+				select {
+				case <-done:
+				case <-time.After(5 * time.Second): // this client does one thing at a time
+					t.Error("the claim did not wait, but looked at its source")
+				}
 				return false, nil, nil
 			})
 			w.c.workSource(t.Context(), s.key)
+			<-done
 			if got := w.finalizers(s.resource, s.key.Name); slices.Contains(got, s.ours) {
 				t.Fatalf("not released: %q", got)
 			}

@@ -35,6 +35,9 @@ func (c *Controller) workVolume(ctx context.Context, key volumeKey) worker.Resul
 	case AddFinalizer:
 		return c.keepUp(ctx, in.Volume, addFinalizer)
 	case DropFinalizer:
+		if !c.forgotten(in.Volume) {
+			return worker.After(forgottenPause)
+		}
 		return c.keepUp(ctx, in.Volume, dropFinalizer)
 	case AwaitDetach:
 		if c.deletion.say(in.Volume.UID, action.Message) {
@@ -63,7 +66,9 @@ func (c *Controller) gatherVolume(key volumeKey) (VolumeInput, error) {
 	}
 	in.Volume = pv
 	in.Progress = c.deletion.progress(pv.UID)
-	if _, ok := pv.Annotations[AnnotationDeletionSecretName]; !ok && pv.Spec.StorageClassName != "" {
+	_, named := pv.Annotations[AnnotationDeletionSecretName]
+	_, spaced := pv.Annotations[AnnotationDeletionSecretNamespace]
+	if (!named || !spaced) && pv.Spec.StorageClassName != "" {
 		if in.Class, err = absent(c.classLister.Get(pv.Spec.StorageClassName)); err != nil {
 			return in, fmt.Errorf("read storage class %q: %w", pv.Spec.StorageClassName, err)
 		}
@@ -182,9 +187,14 @@ func (c *Controller) patchFinalizer(ctx context.Context, pv *corev1.PersistentVo
 	defer cancel()
 	_, err := c.client.CoreV1().PersistentVolumes().Patch(ctx, pv.Name, types.StrategicMergePatchType,
 		fmt.Appendf(nil, patch, pv.UID, FinalizerVolume), metav1.PatchOptions{})
-	// Invalid: another object of the same name, whose UID a patch cannot change.
-	if err == nil || apierrors.IsNotFound(err) || apierrors.IsInvalid(err) {
+	if err == nil || apierrors.IsNotFound(err) {
 		return worker.Done()
+	}
+	if apierrors.IsInvalid(err) || apierrors.IsConflict(err) { // another object of the same name, whose UID a patch cannot change?
+		live, readErr := absent(c.client.CoreV1().PersistentVolumes().Get(ctx, pv.Name, metav1.GetOptions{}))
+		if readErr == nil && (live == nil || live.UID != pv.UID) {
+			return worker.Done()
+		}
 	}
 	return worker.Backoff(fmt.Errorf("change the finalizer of PersistentVolume %s: %w", pv.Name, err))
 }

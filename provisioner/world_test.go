@@ -218,6 +218,7 @@ func forbidden(resource schema.GroupVersionResource) error {
 // guard has a fake API server refuse what a real one refuses: to change an object that is not what it was when it was read. It takes merge
 // patches of what identifies an object, and of its finalizers; and updates.
 func guard(t *testing.T, client *clienttesting.Fake, tracker clienttesting.ObjectTracker, resource schema.GroupVersionResource) {
+	t.Helper()
 	var mu sync.Mutex
 	change := func(namespace, name string, wanted metav1.Object) (bool, runtime.Object, error) {
 		mu.Lock()

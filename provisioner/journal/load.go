@@ -12,7 +12,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/klog/v2"
 )
 
 // asideSuffix is added to the name of a journal for the ConfigMap of entries that nobody can read.
@@ -37,19 +36,21 @@ func (j *Journal) Load(ctx context.Context) (entries []*Entry, unreadable []erro
 		p := newPage(stored.Name)
 		p.read(stored, j.config.Holder)
 		j.pages = append(j.pages, p)
+		aside := map[string][]byte{}
 		for _, key := range slices.Sorted(maps.Keys(stored.BinaryData)) {
 			entry, err := decode(key, stored.BinaryData[key])
 			if err != nil {
 				unreadable = append(unreadable, fmt.Errorf("journal entry %s of ConfigMap %s: %w", key, stored.Name, err))
-				if err := j.setAside(ctx, p, key, stored.BinaryData[key]); err != nil {
-					unreadable = append(unreadable, fmt.Errorf("keep it aside: %w", err))
-				}
+				aside[key] = stored.BinaryData[key]
 				continue
 			}
 			entries = append(entries, entry)
 			j.mu.Lock()
 			j.recorded[entry.UID()] = p.name
 			j.mu.Unlock()
+		}
+		if err := j.setAside(ctx, number, p, aside); err != nil {
+			unreadable = append(unreadable, fmt.Errorf("keep %d entries of ConfigMap %s aside: %w", len(aside), p.name, err))
 		}
 	}
 }
@@ -97,12 +98,19 @@ func (j *Journal) takeOver(ctx context.Context, name string) (*corev1.ConfigMap,
 	return j.config.ConfigMaps.Patch(ctx, name, types.MergePatchType, patch, metav1.PatchOptions{})
 }
 
-// setAside moves a value that cannot be read to a ConfigMap of its own kind. Until that is done it stays where it is.
-func (j *Journal) setAside(ctx context.Context, p *page, key string, value []byte) error {
+// setAside moves what cannot be read of a page to a ConfigMap of its own kind, which has room for as much. Until that is done it stays where
+// it is.
+func (j *Journal) setAside(ctx context.Context, number int, p *page, values map[string][]byte) error {
+	if len(values) == 0 {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
 	name := j.config.Name + asideSuffix
-	patch, err := json.Marshal(map[string]any{"binaryData": map[string][]byte{key: value}})
+	if number > 0 {
+		name = fmt.Sprintf("%s-%d", name, number)
+	}
+	patch, err := json.Marshal(map[string]any{"binaryData": values})
 	if err != nil {
 		return err
 	}
@@ -110,17 +118,13 @@ func (j *Journal) setAside(ctx context.Context, p *page, key string, value []byt
 	if apierrors.IsNotFound(err) {
 		_, err = j.config.ConfigMaps.Create(ctx, &corev1.ConfigMap{
 			ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{Label: j.config.Name}},
-			BinaryData: map[string][]byte{key: value},
+			BinaryData: values,
 		}, metav1.CreateOptions{})
 	}
 	if err != nil {
 		return err
 	}
-	err = p.write(ctx, j.config.ConfigMaps, j.config.Name, j.config.Holder, change{remove: []string{key}})
-	if err != nil {
-		klog.FromContext(ctx).Info("An unreadable entry was copied and is still in the journal, too", "entry", key, "err", err)
-	}
-	return nil
+	return p.write(ctx, j.config.ConfigMaps, j.config.Name, j.config.Holder, change{remove: slices.Sorted(maps.Keys(values))})
 }
 
 // conflicts reports whether a write met another one.

@@ -87,8 +87,8 @@ func TestAGateThatWasTypedIsTheUsersWish(t *testing.T) {
 
 func TestGatesOfThePastAreNamedOnce(t *testing.T) {
 	var log bytes.Buffer
-	defer klog.CaptureState().Restore()
-	klog.SetSlogLogger(slog.New(slog.NewTextHandler(&log, nil)))
+	defer klog.CaptureState().Restore()                          //nolint:logcheck // the notice has no context
+	klog.SetSlogLogger(slog.New(slog.NewTextHandler(&log, nil))) //nolint:logcheck // the notice has no context
 	o, err := gates(t, "ReleaseLeaderElectionOnExit=true,HonorPVReclaimPolicy=false,Topology=true", "HonorPVReclaimPolicy=false")
 	if err != nil {
 		t.Fatal(err)
