@@ -80,6 +80,9 @@ func (c *Controller) act(ctx context.Context, key ClaimKey, in Input) worker.Res
 func (c *Controller) gatherClaim(ctx context.Context, key ClaimKey) (Input, error) {
 	in := Input{Settings: c.settings, Attempt: c.attempts.get(key.UID)}
 	name := c.settings.VolumeName(key.UID)
+	if in.Attempt != nil { // it may be of a leader with another --volume-name-prefix
+		name = in.Attempt.Template.Name
+	}
 	var err error
 	if claim, ok := c.written.by(name); ok && in.Attempt == nil {
 		// Our own write, which the cache has not seen yet. It may be for another claim: names can be short.
@@ -220,6 +223,7 @@ func (c *Controller) create(ctx context.Context, key ClaimKey, attempt *Attempt,
 		attempt.Volume, attempt.Unwanted = step.Volume, step.Message
 		return c.workClaim(ctx, key)
 	case Repeat:
+		attempt.unsure = true
 		c.failed(attempt.Claim, attempt.labels(), step.Message)
 		return worker.BackoffRegardless(errors.New(step.Message))
 	case Reschedule:

@@ -62,6 +62,10 @@ func Conclude(s Settings, attempt *Attempt, result Result) Step {
 	case csi.Infeasible:
 		return Fail{Message: fmt.Sprintf("the driver refuses the request as it is; make the claim again, or its class %q, with what the driver can do: %s", attempt.Class, result.Outcome), Infeasible: true}
 	case csi.Failed:
+		if attempt.unsure || attempt.restored {
+			// Drivers check credentials, quotas and the like before they look for a volume of that name, so this does not tell that there is none.
+			return Repeat{fmt.Sprintf("the driver failed, and whether an earlier call has created the volume is unknown, so the same request will be sent again: %s", result.Outcome)}
+		}
 	}
 	return Fail{Message: fmt.Sprintf("the driver could not create the volume: %s", result.Outcome)}
 }

@@ -53,7 +53,10 @@ func TestConclude(t *testing.T) {
 		"no room, Immediate binding":          {testSettings(), makeAttempt(), is(csi.Exhausted, codes.ResourceExhausted), "fail, infeasible=false: the driver has no room"},
 		"no room, node selected, no topology": {noTopology, makeAttempt(scheduled), is(csi.Exhausted, codes.ResourceExhausted), "fail, infeasible=false: the driver has no room"},
 		"infeasible":                          {testSettings(), makeAttempt(scheduled), is(csi.Infeasible, codes.InvalidArgument), `fail, infeasible=true: the driver refuses the request as it is; make the claim again, or its class "fast"`},
-		"any other failure":                   {testSettings(), makeAttempt(scheduled), is(csi.Failed, codes.Internal), "fail, infeasible=false: the driver could not create the volume: Internal: words"},
+		"any other failure, after a call of unknown outcome":  {testSettings(), makeAttempt(func(a *Attempt) { a.unsure = true }), is(csi.Failed, codes.PermissionDenied), "repeat: the driver failed, and whether an earlier call has created the volume is unknown"},
+		"any other failure, of an attempt of a leader before": {testSettings(), makeAttempt(func(a *Attempt) { a.restored = true }), is(csi.Failed, codes.Internal), "repeat: the driver failed"},
+		"infeasible, after a call of unknown outcome":         {testSettings(), makeAttempt(func(a *Attempt) { a.unsure = true }), is(csi.Infeasible, codes.InvalidArgument), "fail, infeasible=true"},
+		"any other failure": {testSettings(), makeAttempt(scheduled), is(csi.Failed, codes.Internal), "fail, infeasible=false: the driver could not create the volume: Internal: words"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -149,6 +149,9 @@ func New(config Config) (*Controller, error) {
 	if err := c.claims.AddIndexers(c.indexers()); err != nil {
 		return nil, fmt.Errorf("index claims: %w", err)
 	}
+	if err := c.volumes.AddIndexers(cache.Indexers{indexVolumesByHandle: c.volumesByHandle}); err != nil {
+		return nil, fmt.Errorf("index volumes by handle: %w", err)
+	}
 	if config.Grants != nil {
 		c.grants = datasource.NewGrantWatch(config.Grants, 0)
 		c.grants.AddEventHandler(c.grantEvents())

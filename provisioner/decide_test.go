@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/testing/protocmp"
@@ -26,6 +27,8 @@ func sketch(action Action) string {
 		return "look up " + a.Reference.String()
 	case Refuse:
 		return "refuse: " + a.Message
+	case Postpone:
+		return "postpone for " + a.For.String()
 	case GiveBack:
 		return "give back: " + a.Message
 	case Create:
@@ -83,6 +86,7 @@ func TestDecide(t *testing.T) {
 		"delayed binding, node selected":      {makeInput(classIs(waitForFirstConsumer), claimIs(onNode("n")), func(in *Input) { in.Place.Selected = zone("a") }), create},
 		"the selected node is gone":           {makeInput(classIs(waitForFirstConsumer), claimIs(onNode("n")), selectedErr(fmt.Errorf("node n: %w", topology.ErrNodeGone))), "give back: selected node cannot be used"},
 		"the selected node lacks a label":     {makeInput(classIs(waitForFirstConsumer), claimIs(onNode("n")), selectedErr(errors.New("no label"))), "refuse: selected node cannot be used: no label"},
+		"there was no room a moment ago":      {makeInput(classIs(waitForFirstConsumer), claimIs(onNode("n")), func(in *Input) { in.Place.Selected, in.Place.Full = zone("a"), time.Second }), "postpone for 1s"},
 		"without topology nodes don't matter": {makeInput(claimIs(onNode("n")), selectedErr(topology.ErrNodeGone), func(in *Input) { in.Settings.Driver.Topology = false }), create},
 		"no place":                            {makeInput(func(in *Input) { in.Place = Place{} }), "refuse: no place for the volume"},
 		"a selector":                          {makeInput(claimIs(func(c *corev1.PersistentVolumeClaim) { c.Spec.Selector = &metav1.LabelSelector{} })), "refuse: the claim has a selector"},

@@ -18,6 +18,7 @@ const (
 	indexPendingBySource          = "berth-pending-claims-by-source"
 	indexProtected                = "berth-protected-claims"
 	indexAttachmentsByVolume      = "berth-attachments-by-volume"
+	indexVolumesByHandle          = "berth-volumes-by-handle"
 )
 
 // protectedValue is the only value of indexProtected.
@@ -92,4 +93,16 @@ func attachmentsByVolume(object any) ([]string, error) {
 		return nil, nil
 	}
 	return []string{*attachment.Spec.Source.PersistentVolumeName}, nil
+}
+
+// volumesByHandle finds the driver's volumes by what the driver calls them.
+func (c *Controller) volumesByHandle(object any) ([]string, error) {
+	pv, ok := object.(*corev1.PersistentVolume)
+	if !ok {
+		return nil, nil
+	}
+	if source := sourceOf(c.settings, pv); source != nil && source.Driver == c.settings.Driver.Name {
+		return []string{source.VolumeHandle}, nil
+	}
+	return nil, nil
 }

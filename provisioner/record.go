@@ -6,7 +6,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/klog/v2"
 
@@ -121,19 +120,18 @@ func (c *Controller) restoreAll(ctx context.Context, entries []*journal.Entry, u
 	}
 }
 
-// referring finds an object that refers to a restored attempt's volume, whatever its name: people may have taken over a volume that was kept. It
-// looks at every object there is, so only where the claim has no use for the volume.
+// referring finds an object that refers to a restored attempt's volume, whatever its name: people may have taken over a volume that was kept.
 func (c *Controller) referring(in Input) (*corev1.PersistentVolume, error) {
 	attempt, claim := in.Attempt, in.Claim
 	if attempt == nil || !attempt.restored || attempt.Volume == nil || claim != nil && claim.DeletionTimestamp == nil && claim.Spec.VolumeName == "" {
 		return nil, nil
 	}
-	volumes, err := c.volumeLister.List(labels.Everything())
+	volumes, err := c.volumes.GetIndexer().ByIndex(indexVolumesByHandle, attempt.Volume.GetVolumeId())
 	if err != nil {
 		return nil, fmt.Errorf("look for volumes with handle %q: %w", attempt.Volume.GetVolumeId(), err)
 	}
-	for _, pv := range volumes {
-		if refersTo(c.settings, pv, attempt.Volume.GetVolumeId()) {
+	for _, object := range volumes {
+		if pv, ok := object.(*corev1.PersistentVolume); ok && refersTo(c.settings, pv, attempt.Volume.GetVolumeId()) {
 			return pv, nil
 		}
 	}

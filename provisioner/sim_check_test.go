@@ -25,7 +25,8 @@ type simHistory struct {
 	theirs     map[int]bool        // numbers of volumes whose objects people took away: they are theirs to delete
 	used       map[int]bool        // of those, the ones that a claim had: there is something on them
 	bound      map[types.UID]bool  // objects that were bound
-	// unprotected: a snapshot was forbidden to be written once, which is believed at once. Then its protection is done without.
+	// unprotected: sources may not be protected for once. A snapshot was forbidden to be written, which is believed at once; or their finalizers
+	// were changed by a write that came after the answer to it was given up.
 	unprotected bool
 	read        int // of the server's log of volumes
 }
@@ -56,7 +57,7 @@ func (w *simWorld) checkCreate(p *simProcess, request *csipb.CreateVolumeRequest
 	if p.c.journal.Degraded() != "" {
 		h.unrecorded[name] = true
 	}
-	before, excused := h.asked[name], h.unrecorded[name]
+	before, excused := h.asked[name], h.unrecorded[name] || !w.strict
 	h.asked[name] = simAsked{request: identity, open: true}
 	h.mu.Unlock()
 	if before.open && before.request != identity && !excused {
@@ -76,7 +77,7 @@ func (w *simWorld) wanted(volume string) bool {
 func (w *simWorld) checkSource(request *csipb.CreateVolumeRequest) {
 	source := request.GetVolumeContentSource()
 	switch {
-	case source.GetSnapshot() != nil && w.history.unprotected:
+	case w.history.unprotected:
 	case source.GetSnapshot() != nil:
 		if snapshot := w.server.Find(simtest.Snapshots, "ns/snap"); snapshot == nil || !slices.Contains(snapshot.GetFinalizers(), datasource.FinalizerSnapshot) {
 			w.problem("volume %s is made from a snapshot that is not protected", request.GetName())
@@ -228,8 +229,9 @@ func (w *simWorld) recorded() map[string]bool {
 func (w *simWorld) quiesce() {
 	w.calm = true
 	w.trace("calm")
+	w.forbidden = false
 	for _, p := range slices.Clone(w.running) {
-		if p != w.leader {
+		if p != w.leader || !w.strict { // one that could not read the journal when its term began does not know what is in it
 			w.kill(p)
 		}
 	}

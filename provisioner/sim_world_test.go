@@ -31,14 +31,16 @@ type simRates struct {
 // goroutine waits. So a seed always makes the same history.
 type simWorld struct {
 	*rand.Rand
-	seed     uint64
-	rates    simRates
-	settings Settings
-	server   *simtest.Server
-	driver   *simtest.Driver
-	people   simPeople
-	history  *simHistory
-	calm     bool // no more trouble
+	seed      uint64
+	rates     simRates
+	settings  Settings
+	server    *simtest.Server
+	driver    *simtest.Driver
+	people    simPeople
+	history   *simHistory
+	calm      bool // no more trouble
+	strict    bool // the journal may always be written, but for a moment
+	forbidden bool // it may not be, for as long as this holds
 
 	leader    *simProcess
 	running   []*simProcess // and the leader: all that are not ended
@@ -71,6 +73,7 @@ func newSimWorld(seed uint64, tracing bool) *simWorld {
 	if w.chance(.1) {
 		w.settings.NameUUIDLength = 1
 	}
+	w.strict = w.chance(.95)
 	w.history, w.arrived = newSimHistory(), make(chan struct{}, 1)
 	w.server.NewUID = w.people.newUID
 	w.people.begin(w)
@@ -110,7 +113,7 @@ func (w *simWorld) settle() {
 	slices.SortStableFunc(w.parked[w.ordered:], func(a, b *simItem) int { return strings.Compare(a.String(), b.String()) })
 	w.parked = slices.DeleteFunc(w.parked, func(item *simItem) bool {
 		if item.gone && (item.operation != nil || item.call != nil && item.call.Writes()) {
-			w.late = append(w.late, item)
+			w.postpone(item)
 		}
 		return item.gone
 	})
@@ -167,6 +170,9 @@ func (w *simWorld) step() {
 		w.start()
 	case dice < 95 && w.leader != nil && w.chance(w.rates.crash*3):
 		w.changeLeader()
+	case dice < 96 && !w.strict:
+		w.forbidden = !w.forbidden
+		w.trace("the journal may be written: %v", !w.forbidden)
 	default:
 		w.sleep([]time.Duration{time.Millisecond, 200 * time.Millisecond, time.Second, 4 * time.Second, 20 * time.Second, 70 * time.Second}[w.IntN(6)])
 	}
@@ -360,13 +366,15 @@ func (w *simWorld) fate(item *simItem) simAnswer {
 		if apierrors.IsForbidden(answer.err) && item.call.Kind == simtest.Snapshots {
 			w.history.unprotected = true
 		}
+	case w.forbidden && item.call != nil && item.call.Kind == simtest.ConfigMaps:
+		answer.err, how = apierrors.NewForbidden(simtest.ConfigMaps.Resource(), simJournal, errors.New("no role")), "refused"
 	case item.call != nil && !item.call.Writes():
 		answer = w.do(item)
 	case w.chance(w.rates.lose):
 		w.do(item)
 		answer, how = w.silence(item), "lost answer"
 	case w.chance(w.rates.slow):
-		w.late = append(w.late, item)
+		w.postpone(item)
 		answer, how = w.silence(item), "not done yet"
 	default:
 		answer = w.do(item)
@@ -390,6 +398,14 @@ func (a simAnswer) String() string {
 		return a.volume.String()
 	}
 	return "done"
+}
+
+// postpone keeps a call that nobody waits for until it takes effect, or not.
+func (w *simWorld) postpone(item *simItem) {
+	w.late = append(w.late, item)
+	if item.call != nil && (item.call.Kind == simtest.Snapshots || item.call.Kind == simtest.Claims) {
+		w.history.unprotected = true
+	}
 }
 
 // finishLate has a call that nobody waits for take effect after all, or not.
@@ -444,7 +460,7 @@ func (w *simWorld) kill(p *simProcess) {
 			case 1:
 				w.trace("%s: done, for nobody -> %s", item, w.do(item))
 			case 2:
-				w.late = append(w.late, item)
+				w.postpone(item)
 			}
 		}
 		item.resume <- simAnswer{err: errKilled}

@@ -121,6 +121,8 @@ type Attempt struct {
 	unwritten time.Time // of the first write of the object that failed
 	// maybeWritten: the last write of the object had no answer, so it may have been done.
 	maybeWritten bool
+	// unsure: a call of it had an unknown outcome, so a volume may exist, whatever a later call fails with.
+	unsure bool
 	// restored: a leader before began it, and nobody knows how far that one came. Its volume may have been stored and used, and people may have
 	// taken the object away since.
 	restored bool

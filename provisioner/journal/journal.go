@@ -46,7 +46,7 @@ type Journal struct {
 	config Config
 
 	mu       sync.Mutex
-	recorded map[types.UID]string // on record, as far as we know -> name of its page; empty: not written yet
+	recorded map[types.UID]record // what is to be on record
 	adds     map[types.UID]*addition
 	removes  map[types.UID]bool // forgotten, and still there
 	leaving  map[types.UID]bool // the removes that are being written
@@ -57,6 +57,12 @@ type Journal struct {
 	arrivals arrivals
 
 	pages []*page // used by Load and then by the writer alone
+}
+
+// record is an entry that is not forgotten.
+type record struct {
+	page   string // that it is on; empty: it is not written yet
+	packed []byte // kept for the case that somebody deletes the page by hand
 }
 
 // addition is an entry that waits to be written.
@@ -77,7 +83,7 @@ func New(config Config) *Journal {
 	}
 	return &Journal{
 		config:   config,
-		recorded: map[types.UID]string{},
+		recorded: map[types.UID]record{},
 		adds:     map[types.UID]*addition{},
 		removes:  map[types.UID]bool{},
 		wake:     make(chan struct{}, 1),
@@ -121,9 +127,7 @@ func (j *Journal) add(uid types.UID, packed []byte) *addition {
 	j.adds[uid] = add
 	j.arrivals.note(add.since)
 	delete(j.removes, uid)
-	if _, ok := j.recorded[uid]; !ok {
-		j.recorded[uid] = ""
-	}
+	j.recorded[uid] = record{j.recorded[uid].page, packed}
 	j.signal()
 	return add
 }

@@ -402,6 +402,31 @@ func TestALeaderThatWasReplacedRecordsNothing(t *testing.T) {
 	})
 }
 
+func TestAPageThatSomebodyDeletesIsWrittenAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client := fake.NewClientset()
+		j := makeJournal(client, "a")
+		running(t, j)
+		for number := range 3 {
+			if err := j.Record(t.Context(), makeEntry(number)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		j.Forget(makeEntry(1).UID())
+		if err := client.CoreV1().ConfigMaps("system").Delete(t.Context(), "driver-journal", metav1.DeleteOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		if err := j.Record(t.Context(), makeEntry(3)); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		names, _ := load(t, client)
+		if diff := cmp.Diff([]string{"data-0", "data-2", "data-3"}, names); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
 func TestWhatCannotBeReadIsKeptAside(t *testing.T) {
 	good, err := encode(makeEntry(1))
 	if err != nil {

@@ -46,7 +46,7 @@ func (j *Journal) Load(ctx context.Context) (entries []*Entry, unreadable []erro
 			}
 			entries = append(entries, entry)
 			j.mu.Lock()
-			j.recorded[entry.UID()] = p.name
+			j.recorded[entry.UID()] = record{p.name, stored.BinaryData[key]}
 			j.mu.Unlock()
 		}
 		if err := j.setAside(ctx, number, p, aside); err != nil {

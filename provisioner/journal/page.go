@@ -36,6 +36,7 @@ type page struct {
 	exists   bool
 	version  string         // resourceVersion
 	ours     bool           // it carries our holder
+	changed  bool           // somebody else wrote it since we did
 	contents map[string]int // key -> size of its value
 	size     int            // of all values
 }
@@ -95,6 +96,7 @@ func (p *page) write(ctx context.Context, configMaps corev1client.ConfigMapInter
 		return nil
 	case apierrors.IsNotFound(err): // deleted by hand
 		*p = *newPage(p.name)
+		p.changed = true
 		return p.create(ctx, configMaps, journal, holder, c)
 	case apierrors.IsConflict(err):
 		return p.reread(ctx, configMaps, holder, err)
@@ -126,6 +128,7 @@ func blankPage(name, journal, holder string) *corev1.ConfigMap {
 // reread finds out who wrote the page. If it was us, in a write that we did not hear of, or somebody by hand, the next try builds on what is there.
 func (p *page) reread(ctx context.Context, configMaps corev1client.ConfigMapInterface, holder string, cause error) error {
 	wasOurs := p.ours
+	p.changed = true
 	stored, err := configMaps.Get(ctx, p.name, metav1.GetOptions{})
 	if err != nil {
 		return fmt.Errorf("read page %s again: %w", p.name, err)

@@ -251,12 +251,26 @@ func (j *Journal) onRecord(p planned, b batch) {
 		add := b.adds[uid]
 		if j.adds[uid] == add { // else it was forgotten, or made anew, meanwhile
 			delete(j.adds, uid)
-			j.recorded[uid] = p.page.name
+			j.recorded[uid] = record{p.page.name, add.packed}
 			close(add.done)
 		}
 		delete(b.adds, uid)
 	}
 	for _, key := range p.change.remove {
 		delete(b.removes, types.UID(key))
+	}
+	if p.page.changed {
+		p.page.changed = false
+		j.repair(p.page)
+	}
+}
+
+// repair has the entries written again that were on a page, and that somebody took out by hand. The lock is held.
+func (j *Journal) repair(p *page) {
+	for uid, entry := range j.recorded {
+		if _, there := p.contents[string(uid)]; entry.page == p.name && !there && j.adds[uid] == nil {
+			j.adds[uid] = &addition{packed: entry.packed, since: time.Now(), done: make(chan struct{})}
+			j.signal()
+		}
 	}
 }

@@ -84,15 +84,13 @@ func printJournal(ctx context.Context, out io.Writer, client kubernetes.Interfac
 	fmt.Fprintln(table, "JOURNAL\tCLAIM\tVOLUME\tCLASS\tNODE\tSOURCE\tAGE\tSTATE")
 	var problems []error
 	count := 0
+	states := &journalStates{client: client}
 	for i := range pages.Items {
 		page := &pages.Items[i]
 		entries, unreadable := journal.Read(page)
 		problems = append(problems, unreadable...)
 		for _, entry := range entries {
-			state, err := stateOf(ctx, client, entry)
-			if err != nil {
-				return err
-			}
+			state := states.of(ctx, entry)
 			source := ""
 			if entry.Source.Name != "" {
 				source = entry.Source.String()
@@ -118,25 +116,37 @@ func printJournal(ctx context.Context, out io.Writer, client kubernetes.Interfac
 	return nil
 }
 
-// stateOf tells what the API server knows about an entry's volume and claim.
-func stateOf(ctx context.Context, client kubernetes.Interface, entry *journal.Entry) (string, error) {
-	pv, err := client.CoreV1().PersistentVolumes().Get(ctx, entry.Template.Name, metav1.GetOptions{})
+// fewReads is the number of entries up to which each one's claim and volume are looked up. For more, who wants to know has to narrow it down:
+// thousands of reads would take longer than anybody waits.
+const fewReads = 200
+
+// journalStates tells what the API server knows about the entries' volumes and claims. It tells "?" where it cannot.
+type journalStates struct {
+	client kubernetes.Interface
+	read   int
+}
+
+func (s *journalStates) of(ctx context.Context, entry *journal.Entry) string {
+	if s.read++; s.read > fewReads {
+		return "?"
+	}
+	pv, err := s.client.CoreV1().PersistentVolumes().Get(ctx, entry.Template.Name, metav1.GetOptions{})
 	switch {
 	case err == nil && pv.Spec.ClaimRef != nil && pv.Spec.ClaimRef.UID == entry.UID():
-		return "stored", nil
+		return "stored"
 	case err != nil && !apierrors.IsNotFound(err):
-		return "", fmt.Errorf("read PersistentVolume %s: %w", entry.Template.Name, err)
+		return "?"
 	}
-	claim, err := client.CoreV1().PersistentVolumeClaims(entry.Claim.Namespace).Get(ctx, entry.Claim.Name, metav1.GetOptions{})
+	claim, err := s.client.CoreV1().PersistentVolumeClaims(entry.Claim.Namespace).Get(ctx, entry.Claim.Name, metav1.GetOptions{})
 	switch {
 	case apierrors.IsNotFound(err), err == nil && claim.UID != entry.UID():
-		return "claim is gone: to be found out and deleted", nil
+		return "claim is gone: to be found out and deleted"
 	case err != nil:
-		return "", fmt.Errorf("read claim %s/%s: %w", entry.Claim.Namespace, entry.Claim.Name, err)
+		return "?"
 	case claim.Status.Phase == corev1.ClaimBound:
-		return "bound to " + claim.Spec.VolumeName, nil
+		return "bound to " + claim.Spec.VolumeName
 	}
-	return "being created", nil
+	return "being created"
 }
 
 // journalName is the name of a driver's journal.
