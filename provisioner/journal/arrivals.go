@@ -8,7 +8,8 @@ type arrivals struct {
 	now, last, old int
 }
 
-const halfSecond = 500 * time.Millisecond
+// slot is half a second.
+const slot = 500 * time.Millisecond
 
 func (a *arrivals) note(at time.Time) {
 	a.advance(at)
@@ -23,11 +24,11 @@ func (a *arrivals) count(at time.Time) int {
 
 func (a *arrivals) advance(at time.Time) {
 	for range 3 {
-		if at.Sub(a.half) < halfSecond {
+		if at.Sub(a.half) < slot {
 			return
 		}
 		a.old, a.last, a.now = a.last, a.now, 0
-		a.half = a.half.Add(halfSecond)
+		a.half = a.half.Add(slot)
 	}
 	a.half = at // it was quiet for longer than we count
 }
