@@ -313,6 +313,10 @@ func (c *Controller) cleanUp(ctx context.Context, key ClaimKey, attempt *Attempt
 	if err != nil {
 		return worker.Backoff(fmt.Errorf("find out whether volume %q, which is to be deleted (%s), is stored: %w", handle, why, err))
 	}
+	if refersTo(c.settings, stored, handle) && isFor(stored, key.UID) {
+		c.settle(ctx, key, attempt) // somebody stored it, and the cache has not seen it yet
+		return worker.Done()
+	}
 	if refersTo(c.settings, stored, handle) {
 		c.attempts.drop(key.UID)
 		return worker.Backoff(fmt.Errorf("volume %q was to be deleted (%s) and is kept, because PersistentVolume %q refers to it", handle, why, stored.Name))
@@ -321,6 +325,7 @@ func (c *Controller) cleanUp(ctx context.Context, key ClaimKey, attempt *Attempt
 	if err != nil && !apierrors.IsNotFound(err) { // the secret may be gone with the claim's namespace; the driver may do without
 		return worker.Backoff(fmt.Errorf("read the secret for deleting volume %q (%s): %w", handle, why, err))
 	}
+	attempt.condemned = why
 	err = c.driver.DeleteVolume(csi.Migrated(ctx, attempt.MigratedFrom != ""), &csipb.DeleteVolumeRequest{VolumeId: handle, Secrets: secrets})
 	outcome := csi.Classify(csi.DeleteVolume, err)
 	c.metrics.outcomes.WithLabelValues("DeleteVolume", outcome.Class.String()).Inc()

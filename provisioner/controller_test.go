@@ -303,12 +303,12 @@ func TestARejectedVolumeIsDeletedOnceAndNotTriedAgainForAnHour(t *testing.T) {
 				}
 			}, func(w *world) {
 				w.add(tt.claim)
-				time.Sleep(time.Second)
+				pass(time.Second)
 				for hours := range 3 {
 					if creates, deletes := w.driver.calls(); creates != hours+1 || deletes != hours+1 {
 						t.Errorf("after %d hours: %d creations, %d deletions", hours, creates, deletes)
 					}
-					time.Sleep(time.Hour)
+					pass(time.Hour)
 				}
 				if got := w.driver.deleted[0].GetVolumeId(); got != "handle of "+testVolume {
 					t.Errorf("deleted %q", got)
@@ -338,19 +338,19 @@ func TestWhatCannotSucceedIsTriedRarely(t *testing.T) {
 					creates, _ := w.driver.calls()
 					return creates
 				}
-				time.Sleep(4 * time.Minute)
+				pass(4 * time.Minute)
 				if got := creates(); (got == 1) != rarely {
 					t.Errorf("%d calls in four minutes", got)
 				}
 				if !rarely {
 					return
 				}
-				time.Sleep(time.Minute)
+				pass(time.Minute)
 				if got := creates(); got != 2 {
 					t.Errorf("%d calls in five minutes", got)
 				}
 				update(w, claimsResource, "ns", "data", onNode("n"))
-				time.Sleep(time.Second)
+				pass(time.Second)
 				if got := creates(); got != 3 {
 					t.Errorf("%d calls after the claim changed", got)
 				}
@@ -366,7 +366,7 @@ func TestAClaimIsLeftToItsPopulatorAndToldOnce(t *testing.T) {
 			annotated("color", "blue"), onNode("n"), deleting,
 		} {
 			update(w, claimsResource, "ns", "data", change)
-			time.Sleep(10 * time.Second)
+			pass(10 * time.Second)
 		}
 		if diff := cmp.Diff(told, w.events()); diff != "" {
 			t.Error(diff)
@@ -377,7 +377,7 @@ func TestAClaimIsLeftToItsPopulatorAndToldOnce(t *testing.T) {
 		if err := w.core.Tracker().Delete(claimsResource, "ns", "data"); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(time.Second)
+		pass(time.Second)
 		if len(w.c.announced.made) > 0 {
 			t.Errorf("a claim that is gone is remembered: %v", w.c.announced.made)
 		}
@@ -402,7 +402,7 @@ func TestOtherSegmentsAreTriedUntilThereIsRoom(t *testing.T) {
 			return nil, status.Error(codes.ResourceExhausted, "full")
 		}
 	}, func(w *world) {
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		if _, err := w.core.CoreV1().PersistentVolumes().Get(t.Context(), testVolume, metav1.GetOptions{}); err != nil {
 			t.Errorf("%d calls, and no volume: %v", len(w.driver.created), err)
 		}

@@ -121,7 +121,8 @@ func Decide(in Input) Action {
 
 // decideOpen goes on with an attempt. Until its outcome is known nothing else happens to the claim, even if it is deleted: only the same
 // request again can tell whether there is a volume. A volume that an object refers to, or may refer to, is never cleaned up: from
-// then on the object's reclaim policy decides about it.
+// then on the object's reclaim policy decides about it. That the claim names the object proves nothing: caches of claims and of volumes are not of
+// the same age, and it may have been an object before, which is gone. Storing and cleaning up both find out.
 func decideOpen(in Input) Action {
 	attempt, claim := in.Attempt, in.Claim
 	switch {
@@ -134,10 +135,10 @@ func decideOpen(in Input) Action {
 		return Settle{attempt}
 	case in.Referring != nil:
 		return Settle{attempt}
+	case attempt.condemned != "":
+		return CleanUp{attempt, attempt.condemned}
 	case attempt.Unwanted != "":
 		return CleanUp{attempt, attempt.Unwanted}
-	case claim != nil && claim.Spec.VolumeName == attempt.Template.Name:
-		return Settle{attempt} // bound to the object that we wrote without hearing of it
 	case attempt.maybeWritten:
 		return Store{attempt}
 	case attempt.restored && keeps(attempt): // it may have been stored and used: then it is for people to delete

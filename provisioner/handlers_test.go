@@ -47,8 +47,7 @@ func (d *diary) note(name string) {
 
 // read lets everything that is under way happen first.
 func (d *diary) read() []string {
-	time.Sleep(10 * time.Second)
-	synctest.Wait()
+	pass(10 * time.Second)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	names := d.names
@@ -261,7 +260,7 @@ func TestAnOpenAttemptComesBackWhateverBecomesOfItsClaim(t *testing.T) {
 				worked = nil
 				mu.Unlock()
 				happens(w)
-				time.Sleep(time.Second)
+				pass(time.Second)
 				mu.Lock()
 				defer mu.Unlock()
 				if !slices.Contains(worked, testUID) {

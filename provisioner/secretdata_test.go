@@ -70,7 +70,7 @@ func TestWithoutItsSecretNoAttemptBegins(t *testing.T) {
 				}
 				tt.prepare(w)
 			}, func(w *world) {
-				time.Sleep(500 * time.Millisecond)
+				pass(500 * time.Millisecond)
 				if creates, _ := w.driver.calls(); creates != 0 || w.c.attempts.count() != 0 {
 					t.Errorf("%d calls, %d open attempts", creates, w.c.attempts.count())
 				}

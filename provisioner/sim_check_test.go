@@ -25,6 +25,7 @@ type simHistory struct {
 	theirs     map[int]bool        // numbers of volumes whose objects people took away: they are theirs to delete
 	used       map[int]bool        // of those, the ones that a claim had: there is something on them
 	bound      map[types.UID]bool  // objects that were bound
+	revenants  map[types.UID]bool  // objects that were made by a write after the answer to it was given up
 	// unprotected: sources may not be protected for once. A snapshot was forbidden to be written, which is believed at once; or their finalizers
 	// were changed by a write that came after the answer to it was given up.
 	unprotected bool
@@ -38,7 +39,7 @@ type simAsked struct {
 }
 
 func newSimHistory() *simHistory {
-	return &simHistory{asked: map[string]simAsked{}, unrecorded: map[string]bool{}, theirs: map[int]bool{}, used: map[int]bool{}, bound: map[types.UID]bool{}}
+	return &simHistory{asked: map[string]simAsked{}, unrecorded: map[string]bool{}, theirs: map[int]bool{}, used: map[int]bool{}, bound: map[types.UID]bool{}, revenants: map[types.UID]bool{}}
 }
 
 func (h *simHistory) close(volume string) {
@@ -63,7 +64,7 @@ func (w *simWorld) checkCreate(p *simProcess, request *csipb.CreateVolumeRequest
 	if before.open && before.request != identity && !excused {
 		w.problem("the request for volume %s changed while its outcome was unknown", name)
 	}
-	if w.wanted(name) {
+	if w.settings.NameUUIDLength < 0 && w.wanted(name) {
 		w.checkSource(request)
 	}
 }
@@ -124,7 +125,10 @@ func (w *simWorld) checkDelete(p *simProcess, handle string) string {
 		h.mu.Lock()
 		used := h.used[volume.Number]
 		h.mu.Unlock()
-		if used && w.settings.NameUUIDLength < 0 { // with names so short a claim may be given another one's volume
+		switch {
+		case w.settings.NameUUIDLength > 0: // a claim may be given the volume of another one that had the name before
+		case slices.ContainsFunc(w.volumesOf(handle), func(pv *corev1.PersistentVolume) bool { return h.revenants[pv.UID] }):
+		case used:
 			w.problem("process %d deletes volume %s, which people keep", p.number, handle)
 		}
 		return volume.Name
@@ -289,6 +293,14 @@ func (s *simPeople) repair(w *simWorld, patience bool) bool {
 		s.makeNode(w, node)
 	}
 	repaired := false
+	for _, volume := range w.driver.Volumes() {
+		if patience && w.history.theirs[volume.Number] && len(w.volumesOf(volume.Handle)) == 0 {
+			w.trace("user: delete volume %s, at the driver", volume.Handle)
+			if operation, err := w.driver.BeginDelete(volume.Handle); err == nil {
+				_, _ = operation.Do(nil)
+			}
+		}
+	}
 	for _, object := range w.server.List(simtest.Claims) {
 		claim, ok := object.(*corev1.PersistentVolumeClaim)
 		if ok && patience && claim.Spec.VolumeName == "" && claim.DeletionTimestamp == nil && s.hopeless(w, claim) {

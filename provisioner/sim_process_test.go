@@ -60,15 +60,22 @@ type simProcess struct {
 	result error              // set before ended is closed
 
 	dead     bool // guarded by w.mu: killed; nothing that it does has an effect
-	stopping bool
 	left     int // effects that it has left, for one that does not know yet that it leads no more; -1: it leads
 }
 
-// standbyLag is how far behind the caches of a process may be that begins to lead.
-const standbyLag = 5 * time.Second
+// A lease that is released is taken over after a while, one that expires much later. By then the caches of the process that takes it are not as
+// far behind as the last writes of the one before: the product counts on that.
+const (
+	takeover   = 2 * time.Second
+	standbyLag = time.Second
+)
 
 // start lets another process lead. It lists what there is, or was a little while ago.
 func (w *simWorld) start() {
+	if !w.calm && w.processes > 0 {
+		time.Sleep(takeover)
+		w.settle()
+	}
 	w.processes++
 	p := &simProcess{w: w, number: w.processes, ended: make(chan struct{}), left: -1}
 	settings := w.settings

@@ -14,6 +14,7 @@ import (
 	csipb "github.com/container-storage-interface/spec/lib/go/csi"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -139,7 +140,7 @@ func (w *simWorld) run() {
 		if w.failed() {
 			return
 		}
-		w.step()
+		w.advance()
 	}
 	w.quiesce()
 }
@@ -157,7 +158,7 @@ func (w *simWorld) end() {
 }
 
 // step lets one thing happen.
-func (w *simWorld) step() {
+func (w *simWorld) advance() {
 	switch dice := w.IntN(100); {
 	case dice < 45 && len(w.parked) > 0:
 		w.release(w.take(w.IntN(len(w.parked))))
@@ -354,13 +355,13 @@ func (w *simWorld) driverSilence() error {
 // fate has the effect, or not, and returns what the process hears of it.
 func (w *simWorld) fate(item *simItem) simAnswer {
 	var answer simAnswer
-	how := ""
+	how, refusal := "", w.refusal(item)
 	switch {
 	case w.calm || item.refused != nil:
 		answer = w.do(item)
-	case item.operation != nil && !item.operation.Found() && w.chance(w.rates.codes):
+	case refusal != nil && w.chance(w.rates.codes):
 		w.drop(item)
-		answer.err, how = status.Error(codes.Code(1+w.IntN(16)), "words"), "refused"
+		answer.err, how = refusal, "refused"
 	case w.chance(w.rates.refuse) && item.call != nil:
 		answer.err, how = w.apiRefusal(), "refused"
 		if apierrors.IsForbidden(answer.err) && item.call.Kind == simtest.Snapshots {
@@ -381,6 +382,19 @@ func (w *simWorld) fate(item *simItem) simAnswer {
 	}
 	w.trace("%s: %s -> %s", item, how, answer)
 	return answer
+}
+
+// refusal is a driver's answer to a call that has no effect; nil if it has none. That there can be no volume it does not say if there is one.
+func (w *simWorld) refusal(item *simItem) error {
+	if item.operation == nil {
+		return nil
+	}
+	err := status.Error(codes.Code(1+w.IntN(16)), "words")
+	class := csi.Classify(csi.CreateVolume, err).Class
+	if item.operation.Found() && (class == csi.Infeasible || class == csi.Exhausted) {
+		return nil
+	}
+	return err
 }
 
 func (w *simWorld) silence(item *simItem) simAnswer {
@@ -419,6 +433,9 @@ func (w *simWorld) finishLate() {
 		return
 	}
 	answer := w.do(item)
+	if pv, ok := answer.object.(*corev1.PersistentVolume); ok && item.call.Verb == "create" {
+		w.history.revenants[pv.UID] = true
+	}
 	w.trace("%s: done after all -> %s", item, answer)
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -396,9 +397,12 @@ func TestManyClaimsFromOneSourceAtOnce(t *testing.T) {
 				objects = append(objects, makeClaim(called(name), s.kind))
 			}
 			inBubble(t, objects, nil, func(w *world) {
-				time.Sleep(time.Minute)
+				pass(time.Minute)
 				if creates, deletes := w.driver.calls(); creates != len(names) || deletes != 0 {
 					t.Errorf("%d creations, %d deletions", creates, deletes)
+				}
+				if told := w.events(); slices.ContainsFunc(told, func(message string) bool { return strings.HasPrefix(message, "Warning") }) {
+					t.Errorf("that others use the source is no concern of people's: %q", told)
 				}
 				protected := func() bool { return slices.Contains(w.finalizers(s.resource, s.key.Name), s.ours) }
 				for _, name := range names {
@@ -406,7 +410,7 @@ func TestManyClaimsFromOneSourceAtOnce(t *testing.T) {
 						t.Errorf("released before %q is bound", name)
 					}
 					w.bind(name)
-					time.Sleep(time.Second)
+					pass(time.Second)
 				}
 				if protected() {
 					t.Error("protected though every claim is bound")
@@ -423,18 +427,18 @@ func TestTheLastClaimThatGoesReleasesItsSource(t *testing.T) {
 			inBubble(t, append(slices.Clone(s.unmarked), waits), func(w *world) {
 				w.driver.answer = func(int, *csipb.CreateVolumeRequest) (*csipb.Volume, error) { return nil, errors.New("no answer") }
 			}, func(w *world) {
-				time.Sleep(time.Second)
+				pass(time.Second)
 				if err := w.core.Tracker().Delete(claimsResource, "ns", "data"); err != nil {
 					t.Fatal(err)
 				}
-				time.Sleep(10 * time.Minute)
+				pass(10 * time.Minute)
 				if !slices.Contains(w.finalizers(s.resource, s.key.Name), s.ours) {
 					t.Error("released while it is not known whether there is a volume")
 				}
 				w.driver.mu.Lock()
 				w.driver.answer = nil
 				w.driver.mu.Unlock()
-				time.Sleep(10 * time.Minute)
+				pass(10 * time.Minute)
 				if _, deletes := w.driver.calls(); deletes != 1 || slices.Contains(w.finalizers(s.resource, s.key.Name), s.ours) {
 					t.Errorf("%d deletions, finalizers %q", deletes, w.finalizers(s.resource, s.key.Name))
 				}
@@ -448,29 +452,30 @@ func TestWhatIsLeftProtectedIsFound(t *testing.T) {
 	for kind, s := range sources() {
 		t.Run(kind+": at the start", func(t *testing.T) {
 			inBubble(t, s.marked, nil, func(w *world) {
-				time.Sleep(time.Second)
+				pass(time.Second)
 				if diff := cmp.Diff([]string{"other.example/finalizer"}, w.finalizers(s.resource, s.key.Name)); diff != "" {
 					t.Error(diff)
 				}
 			})
 		})
 		t.Run(kind+": by the sweep", func(t *testing.T) {
-			away := true
+			var away atomic.Bool
+			away.Store(true)
 			inBubble(t, s.marked, func(w *world) {
 				w.c.config.SweepInterval = 5 * time.Minute
 				instead(&w.c.sourceLoop, func(ctx context.Context, key datasource.Key) worker.Result {
-					if away {
+					if away.Load() {
 						return worker.Done()
 					}
 					return w.c.workSource(ctx, key)
 				})
 			}, func(w *world) {
-				time.Sleep(time.Minute)
-				away = false
+				pass(time.Minute)
+				away.Store(false)
 				if !slices.Contains(w.finalizers(s.resource, s.key.Name), s.ours) {
 					t.Fatal("released by a loop that did nothing")
 				}
-				time.Sleep(5 * time.Minute)
+				pass(5 * time.Minute)
 				if diff := cmp.Diff([]string{"other.example/finalizer"}, w.finalizers(s.resource, s.key.Name)); diff != "" {
 					t.Error(diff)
 				}

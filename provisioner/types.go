@@ -123,6 +123,8 @@ type Attempt struct {
 	maybeWritten bool
 	// unsure: a call of it had an unknown outcome, so a volume may exist, whatever a later call fails with.
 	unsure bool
+	// condemned says why the driver was asked to delete Volume; empty: it was not. From then on it is never stored, whatever the claim becomes.
+	condemned string
 	// restored: a leader before began it, and nobody knows how far that one came. Its volume may have been stored and used, and people may have
 	// taken the object away since.
 	restored bool

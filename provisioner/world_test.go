@@ -50,10 +50,10 @@ type memoryDriver struct {
 func (d *memoryDriver) CreateVolume(_ context.Context, request *csipb.CreateVolumeRequest) (*csipb.Volume, error) {
 	d.mu.Lock()
 	d.created = append(d.created, request)
-	nth := len(d.created)
+	nth, answer := len(d.created), d.answer
 	d.mu.Unlock()
-	if d.answer != nil {
-		return d.answer(nth, request)
+	if answer != nil {
+		return answer(nth, request)
 	}
 	return asAsked(request), nil
 }
@@ -258,6 +258,12 @@ func guard(t *testing.T, client *clienttesting.Fake, tracker clienttesting.Objec
 	})
 }
 
+// pass lets time go by in a bubble, and what is due happen.
+func pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
 // inBubble runs a test with a controller that works, its informers and all, in a bubble of its own time. prepare may be nil.
 func inBubble(t *testing.T, objects []runtime.Object, prepare, test func(w *world)) {
 	t.Helper()
@@ -274,8 +280,7 @@ func inBubble(t *testing.T, objects []runtime.Object, prepare, test func(w *worl
 				t.Error(err)
 			}
 		})
-		time.Sleep(time.Second) // for the caches
-		synctest.Wait()
+		pass(time.Second) // for the caches
 		test(w)
 		cancel()
 		running.Wait()

@@ -64,7 +64,7 @@ func (v verbs[T]) call(ctx context.Context, call *Call) (T, error) {
 	answer, err := v.client.gate(ctx, call)
 	if err != nil || answer == nil {
 		var none T // a client answers with an empty object, not with nil
-		blank, _ := reflect.New(reflect.TypeOf(none).Elem()).Interface().(T)
+		blank, _ := reflect.TypeAssert[T](reflect.New(reflect.TypeOf(none).Elem()))
 		return blank, err
 	}
 	object, _ := clone(answer).(T)

@@ -16,7 +16,7 @@ func apply(current Object, patchType types.PatchType, patch []byte) (Object, err
 	if err != nil {
 		return nil, err
 	}
-	blank, _ := reflect.New(reflect.TypeOf(current).Elem()).Interface().(Object)
+	blank, _ := reflect.TypeAssert[Object](reflect.New(reflect.TypeOf(current).Elem()))
 	switch patchType {
 	case types.StrategicMergePatchType:
 		if document, err = strategicpatch.StrategicMergePatch(document, patch, blank); err != nil {
