@@ -59,8 +59,8 @@ type simProcess struct {
 	ended  chan struct{}      // closed when every goroutine is gone
 	result error              // set before ended is closed
 
-	dead     bool // guarded by w.mu: killed; nothing that it does has an effect
-	left     int // effects that it has left, for one that does not know yet that it leads no more; -1: it leads
+	dead bool // guarded by w.mu: killed; nothing that it does has an effect
+	left int  // effects that it has left, for one that does not know yet that it leads no more; -1: it leads
 }
 
 // A lease that is released is taken over after a while, one that expires much later. By then the caches of the process that takes it are not as
