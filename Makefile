@@ -87,6 +87,17 @@ test-unit: ## test the packages that ship, with the race detector
 	@$(call dependencies,dependencies (race detector),-race,$(PACKAGES))
 	go test -race -vet=off $(PACKAGES)
 
+SEEDS ?= 100000
+FIRST ?= 1
+
+.PHONY: simulate
+simulate: ## tell SEEDS=100000 random histories of provisioners that fail, from seed FIRST=1 on (test-unit tells 2000)
+	go test -vet=off -count=1 -timeout=24h -v -run=TestSimulate ./provisioner -seeds=$(SEEDS) -first=$(FIRST)
+
+.PHONY: update-scenarios
+update-scenarios: ## write anew what the stories in provisioner/testdata end in
+	go test -vet=off -count=1 -run=TestScenarios ./provisioner -update
+
 .PHONY: test-driver
 test-driver: export CGO_ENABLED := 1
 test-driver: ## test the CSI driver that the whole-system tests use

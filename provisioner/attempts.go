@@ -18,10 +18,11 @@ type attempts struct {
 	open   map[types.UID]*Attempt
 	byName map[string]types.UID // volume name -> claim
 	rounds map[types.UID]int    // claim -> how often the driver had no room where it was offered
+	bereft map[types.UID]bool   // claims that waited for a volume whose object is gone
 }
 
 func newAttempts(closed func(types.UID)) *attempts {
-	return &attempts{closed: closed, open: map[types.UID]*Attempt{}, byName: map[string]types.UID{}, rounds: map[types.UID]int{}}
+	return &attempts{closed: closed, open: map[types.UID]*Attempt{}, byName: map[string]types.UID{}, rounds: map[types.UID]int{}, bereft: map[types.UID]bool{}}
 }
 
 // round is how often the driver had no room for a claim in the segments that it was offered.
@@ -37,11 +38,25 @@ func (a *attempts) nextRound(claim types.UID) {
 	a.rounds[claim]++
 }
 
+// isBereft reports whether a claim had a volume whose object is gone.
+func (a *attempts) isBereft(claim types.UID) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.bereft[claim]
+}
+
+func (a *attempts) bereave(claim types.UID) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.bereft[claim] = true
+}
+
 // settled forgets what was remembered from one attempt of a claim to the next: it has its volume, or is gone.
 func (a *attempts) settled(claim types.UID) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	delete(a.rounds, claim)
+	delete(a.bereft, claim)
 }
 
 func (a *attempts) get(claim types.UID) *Attempt {

@@ -102,20 +102,38 @@ func (c *Controller) gatherClaim(ctx context.Context, key ClaimKey) (Input, erro
 		in.Referring, err = c.referring(in)
 		return in, err
 	}
-	if in.Claim == nil {
-		return in, nil
+	if in.Claim != nil && in.Stored == nil && c.attempts.isBereft(key.UID) {
+		in.Claim, err = c.liveClaim(ctx, key)
+	}
+	if err != nil || in.Claim == nil {
+		return in, err
 	}
 	if err := c.gatherClass(ctx, &in); err != nil {
 		return in, err
 	}
 	if c.settings.Driver.Topology {
-		in.Place = c.gatherPlace(claim)
+		in.Place = c.gatherPlace(in.Claim)
 		in.Round = c.attempts.round(key.UID)
 	}
-	if attributes := attributesName(c.settings, claim); attributes != "" && notOurs(in) == "" && in.Stored == nil {
+	if attributes := attributesName(c.settings, in.Claim); attributes != "" && notOurs(in) == "" && in.Stored == nil {
 		in.AttributesClass, err = c.attributesClass(ctx, attributes)
 	}
 	return in, err
+}
+
+// liveClaim reads a claim that had a volume whose object is gone. To the cache it waits for another one; but caches are not of the same age, and
+// it may have been bound and deleted since. A volume of its name would be the one that it had, which people may keep.
+func (c *Controller) liveClaim(ctx context.Context, key ClaimKey) (*corev1.PersistentVolumeClaim, error) {
+	ctx, cancel := context.WithTimeout(ctx, apiTimeout)
+	defer cancel()
+	claim, err := absent(c.client.CoreV1().PersistentVolumeClaims(key.Namespace).Get(ctx, key.Name, metav1.GetOptions{}))
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("find out whether claim %s still is there: %w", key, err)
+	case claim == nil || claim.UID != key.UID:
+		return nil, nil
+	}
+	return claim, nil
 }
 
 // gatherClass finds the claim's class. A cache that lacks it is not believed: when a class and its first claim are made together, the
@@ -269,7 +287,7 @@ func (c *Controller) store(ctx context.Context, key ClaimKey, attempt *Attempt) 
 		return worker.Backoff(err)
 	}
 	c.settle(ctx, key, attempt)
-	return worker.Done()
+	return worker.After(cacheLag + time.Second) // a cache that misses all of a short life brings nobody back
 }
 
 // settle closes an attempt whose volume is stored.
@@ -284,7 +302,10 @@ func (c *Controller) settle(ctx context.Context, key ClaimKey, attempt *Attempt)
 }
 
 // errTaken is a definite answer: nothing of ours was written.
-var errTaken = errors.New("an object of this name exists that is for another claim or volume, or is being deleted")
+var errTaken = errors.New("an object of this name exists that is for another claim or volume")
+
+// errLeaving: the object was written some time. The volume may have been used, so it is not ours to clean up any more.
+var errLeaving = errors.New("its object exists already and is being deleted")
 
 func (c *Controller) write(ctx context.Context, pv *corev1.PersistentVolume) error {
 	ctx, cancel := context.WithTimeout(ctx, apiTimeout)
@@ -297,10 +318,12 @@ func (c *Controller) write(ctx context.Context, pv *corev1.PersistentVolume) err
 	switch {
 	case err != nil:
 		return fmt.Errorf("an object of this name exists and could not be read: %w", err)
-	case !sameVolume(c.settings, stored, pv):
-		return errTaken
+	case sameVolume(c.settings, stored, pv):
+		return nil
+	case stored.DeletionTimestamp != nil && isFor(stored, pv.Spec.ClaimRef.UID):
+		return errLeaving
 	}
-	return nil
+	return errTaken
 }
 
 // cleanUp deletes a volume that nobody wants and closes the attempt. This is rare, so it asks the API server itself first: a cache may

@@ -269,6 +269,7 @@ func (c *Controller) volumeVanished(pv *corev1.PersistentVolume) {
 	}
 	claim, err := c.claimLister.PersistentVolumeClaims(ref.Namespace).Get(ref.Name)
 	if err == nil && claim.UID == ref.UID && c.pending(claim) {
+		c.attempts.bereave(claim.UID)
 		c.claimLoop.Wake(keyOf(claim))
 	}
 }

@@ -24,12 +24,12 @@ type simHistory struct {
 	unrecorded map[string]bool     // names of volumes that were asked for while the journal was degraded, which says that they can be lost
 	theirs     map[int]bool        // numbers of volumes whose objects people took away: they are theirs to delete
 	used       map[int]bool        // of those, the ones that a claim had: there is something on them
-	bound      map[types.UID]bool  // objects that were bound
+	bound      map[string]bool     // names of objects that a claim named
 	revenants  map[types.UID]bool  // objects that were made by a write after the answer to it was given up
 	// unprotected: sources may not be protected for once. A snapshot was forbidden to be written, which is believed at once; or their finalizers
 	// were changed by a write that came after the answer to it was given up.
 	unprotected bool
-	read        int // of the server's log of volumes
+	read        struct{ volumes, claims int } // of the server's logs
 }
 
 // simAsked is what a driver was asked to make.
@@ -39,7 +39,7 @@ type simAsked struct {
 }
 
 func newSimHistory() *simHistory {
-	return &simHistory{asked: map[string]simAsked{}, unrecorded: map[string]bool{}, theirs: map[int]bool{}, used: map[int]bool{}, bound: map[types.UID]bool{}, revenants: map[types.UID]bool{}}
+	return &simHistory{asked: map[string]simAsked{}, unrecorded: map[string]bool{}, theirs: map[int]bool{}, used: map[int]bool{}, bound: map[string]bool{}, revenants: map[types.UID]bool{}}
 }
 
 func (h *simHistory) close(volume string) {
@@ -64,14 +64,18 @@ func (w *simWorld) checkCreate(p *simProcess, request *csipb.CreateVolumeRequest
 	if before.open && before.request != identity && !excused {
 		w.problem("the request for volume %s changed while its outcome was unknown", name)
 	}
-	if w.settings.NameUUIDLength < 0 && w.wanted(name) {
+	exists := slices.ContainsFunc(w.driver.Volumes(), func(v *simtest.Volume) bool { return v.Name == name })
+	if w.settings.NameUUIDLength < 0 && w.wanted(name) && !exists {
 		w.checkSource(request)
 	}
 }
 
-// wanted reports whether there is a claim that a volume is for. One without is only asked for to find out what became of it.
+// wanted reports whether there is a claim that waits for a volume. One without is only asked for to find out what became of it.
 func (w *simWorld) wanted(volume string) bool {
-	return slices.ContainsFunc(w.server.List(simtest.Claims), func(claim simtest.Object) bool { return w.settings.VolumeName(claim.GetUID()) == volume })
+	return slices.ContainsFunc(w.server.List(simtest.Claims), func(object simtest.Object) bool {
+		claim, ok := object.(*corev1.PersistentVolumeClaim)
+		return ok && w.settings.VolumeName(claim.UID) == volume && claim.Spec.VolumeName == ""
+	})
 }
 
 // checkSource: what a volume is made from is there, and held.
@@ -174,21 +178,23 @@ func (w *simWorld) checkEffect(item *simItem, answer simAnswer) {
 
 // readLog learns which objects were taken away whose volumes stay.
 func (w *simWorld) readLog() {
-	h, log := w.history, w.server.Log(simtest.Volumes)
+	h, log, claims := w.history, w.server.Log(simtest.Volumes), w.server.Log(simtest.Claims)
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for ; h.read < len(log); h.read++ {
-		if pv, ok := log[h.read].New.(*corev1.PersistentVolume); ok && pv.Status.Phase == corev1.VolumeBound {
-			h.bound[pv.UID] = true
+	for ; h.read.claims < len(claims); h.read.claims++ {
+		if claim, ok := claims[h.read.claims].New.(*corev1.PersistentVolumeClaim); ok && claim.Spec.VolumeName != "" {
+			h.bound[claim.Spec.VolumeName] = true
 		}
-		old, _ := log[h.read].Old.(*corev1.PersistentVolume)
-		if log[h.read].New != nil || old.Spec.CSI == nil || old.Spec.PersistentVolumeReclaimPolicy == corev1.PersistentVolumeReclaimDelete {
+	}
+	for ; h.read.volumes < len(log); h.read.volumes++ {
+		old, _ := log[h.read.volumes].Old.(*corev1.PersistentVolume)
+		if log[h.read.volumes].New != nil || old.Spec.CSI == nil || old.Spec.PersistentVolumeReclaimPolicy == corev1.PersistentVolumeReclaimDelete {
 			continue
 		}
 		for _, volume := range w.driver.Volumes() {
 			if volume.Handle == old.Spec.CSI.VolumeHandle {
 				h.theirs[volume.Number] = true
-				h.used[volume.Number] = h.used[volume.Number] || h.bound[old.UID]
+				h.used[volume.Number] = h.used[volume.Number] || h.bound[old.Name]
 			}
 		}
 	}
@@ -268,11 +274,11 @@ func (w *simWorld) drain() {
 			return
 		case len(w.late) > 0:
 			w.finishLate()
-		case len(w.parked) > 0 && w.chance(.6):
-			w.release(w.take(w.IntN(len(w.parked))))
+		case w.waiting() > 0 && w.chance(.6):
+			w.release(w.take(w.IntN(w.waiting())))
 		case w.news():
-		case len(w.parked) > 0:
-			w.release(w.take(w.IntN(len(w.parked))))
+		case w.waiting() > 0:
+			w.release(w.take(w.IntN(w.waiting())))
 		case w.people.controllersStep(w):
 		case w.leader == nil:
 			w.start()

@@ -157,11 +157,18 @@ func (w *simWorld) end() {
 	}
 }
 
-// step lets one thing happen.
+// waiting is the number of calls that wait for their fate.
+func (w *simWorld) waiting() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.parked)
+}
+
+// advance lets one thing happen.
 func (w *simWorld) advance() {
 	switch dice := w.IntN(100); {
-	case dice < 45 && len(w.parked) > 0:
-		w.release(w.take(w.IntN(len(w.parked))))
+	case dice < 45 && w.waiting() > 0:
+		w.release(w.take(w.IntN(w.waiting())))
 	case dice < 65 && w.news():
 	case dice < 80 && w.people.controllersStep(w):
 	case dice < 88 && w.people.userStep(w):

@@ -1,6 +1,7 @@
 package simtest
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"slices"
 	"strings"
@@ -158,6 +159,9 @@ func (d *Driver) create(request *csipb.CreateVolumeRequest, identity string, spo
 	volume := &Volume{Handle: fmt.Sprintf("vol-%d", d.made), Name: name, Number: d.made, Request: identity}
 	if d.HandleIsName {
 		volume.Handle = "vol-" + name
+	}
+	if d.HandleIsName && d.ByRequest {
+		volume.Handle += fmt.Sprintf("-%x", sha256.Sum256([]byte(identity)))[:5]
 	}
 	volume.Answer = &csipb.Volume{VolumeId: volume.Handle, CapacityBytes: request.GetCapacityRange().GetRequiredBytes(), ContentSource: request.GetVolumeContentSource()}
 	if preferred := request.GetAccessibilityRequirements().GetPreferred(); len(preferred) > 0 {

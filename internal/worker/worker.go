@@ -47,6 +47,25 @@ func BackoffAtLeast(d time.Duration, err error) Result {
 // BackoffRegardless is Backoff that not even news ends early, for what news cannot change.
 func BackoffRegardless(err error) Result { return Result{retry: true, regardless: true, err: err} }
 
+// String is the result in words: what comes next and, after a colon, why.
+func (r Result) String() string {
+	words := "done"
+	switch {
+	case r.regardless:
+		words = "again, whatever the news"
+	case r.retry && r.after > 0:
+		words = "again, not before " + r.after.String()
+	case r.retry:
+		words = "again"
+	case r.after > 0:
+		words = "again after " + r.after.String()
+	}
+	if r.err != nil {
+		words += ": " + r.err.Error()
+	}
+	return words
+}
+
 // Retries reports whether the result is a failure that is to be tried again.
 func (r Result) Retries() bool { return r.retry }
 
