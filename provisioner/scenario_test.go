@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -68,11 +69,11 @@ func tell(t *testing.T, story string) string {
 		if line == "" || strings.HasPrefix(line, "#") {
 			continue
 		}
-		s.out = nil
+		s.said()
 		if err := s.line(strings.Fields(line)); err != nil {
 			t.Fatalf("%s: %v", line, err)
 		}
-		for _, out := range s.out {
+		for _, out := range s.said() {
 			told.WriteString(indent + out + "\n")
 		}
 	}
@@ -100,7 +101,9 @@ type scenario struct {
 	faults           []fault // of the API server
 	trap             string  // the effect in, or after, which the process is killed
 	forbidden        string  // what may not be done
-	out              []string
+
+	mu  sync.Mutex // the journal notes from a goroutine of its own
+	out []string
 }
 
 // fault is what becomes of the next call of a kind.
@@ -118,7 +121,25 @@ func newScenario(t *testing.T) *scenario {
 
 // say notes something that the provisioner does.
 func (s *scenario) say(format string, arguments ...any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.out = append(s.out, fmt.Sprintf(format, arguments...))
+}
+
+// said returns what was noted since it was asked last.
+func (s *scenario) said() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := s.out
+	s.out = nil
+	return out
+}
+
+// noted is the number of notes.
+func (s *scenario) noted() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.out)
 }
 
 // start has a provisioner lead.
@@ -184,14 +205,14 @@ func (s *scenario) step(work func(context.Context) worker.Result) error {
 func (s *scenario) events(c *Controller) bool {
 	c.events.mu.Lock()
 	defer c.events.mu.Unlock()
-	first := len(s.out)
+	first := s.noted()
 	for id := uint64(1); id <= c.events.next; id++ {
 		if entry := c.events.pending[id]; entry != nil {
 			s.say("event on %s: %s %s: %s", entry.event.InvolvedObject.Name, entry.event.Type, entry.event.Reason, entry.event.Message)
 			delete(c.events.pending, id)
 		}
 	}
-	return len(s.out) > first
+	return s.noted() > first
 }
 
 // outcome is a result in words. Why is left out where people were told.

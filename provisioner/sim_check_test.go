@@ -113,6 +113,9 @@ func (w *simWorld) volumesOf(handle string) (found []*corev1.PersistentVolume) {
 // checkDelete looks at a request as it arrives at the driver. It returns the name of the volume.
 func (w *simWorld) checkDelete(p *simProcess, handle string) string {
 	for _, pv := range w.volumesOf(handle) {
+		if w.history.revenants[pv.UID] {
+			continue // nobody can know of an object that comes so late
+		}
 		if pv.Status.Phase != corev1.VolumeReleased || pv.Spec.PersistentVolumeReclaimPolicy != corev1.PersistentVolumeReclaimDelete {
 			w.problem("process %d deletes volume %s, which PersistentVolume %s refers to (%s, %s)", p.number, handle, pv.Name, pv.Status.Phase, pv.Spec.PersistentVolumeReclaimPolicy)
 		}
