@@ -12,7 +12,7 @@ import (
 )
 
 var (
-	simSeeds = flag.Uint64("seeds", 2000, "how many histories TestSimulate tells")
+	simSeeds = flag.Uint64("seeds", simDefault, "how many histories TestSimulate tells")
 	simFirst = flag.Uint64("first", 1, "the first one's seed")
 	simStop  = flag.Uint64("stop-after", 3, "how many bad ones are enough")
 )
