@@ -302,6 +302,12 @@ func (s *simPeople) repair(w *simWorld, patience bool) bool {
 		s.makeNode(w, node)
 	}
 	repaired := false
+	for _, object := range w.server.List(simtest.Volumes) {
+		if object.GetLabels()["from"] == "backup" && object.GetDeletionTimestamp() == nil {
+			simDelete(w, simtest.Volumes, object.GetName())
+			repaired = true
+		}
+	}
 	for _, volume := range w.driver.Volumes() {
 		if patience && w.history.theirs[volume.Number] && len(w.volumesOf(volume.Handle)) == 0 {
 			w.trace("user: delete volume %s, at the driver", volume.Handle)

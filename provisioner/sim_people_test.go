@@ -163,13 +163,14 @@ func (s *simPeople) userStep(w *simWorld) bool {
 func (s *simPeople) administer(w *simWorld) {
 	volumes := w.server.List(simtest.Volumes)
 	if len(volumes) == 0 {
+		s.takeName(w)
 		return
 	}
 	pv, ok := volumes[w.IntN(len(volumes))].(*corev1.PersistentVolume)
 	if !ok || pv.Spec.CSI == nil {
 		return
 	}
-	switch w.IntN(6) {
+	switch w.IntN(7) {
 	case 0: // keep the volume, while it is in use
 		if pv.Status.Phase == corev1.VolumeBound {
 			w.trace("user: keep %s", pv.Name)
@@ -201,6 +202,8 @@ func (s *simPeople) administer(w *simWorld) {
 		}
 	case 4: // by hand
 		s.makeStatic(w)
+	case 6: // from a backup
+		s.takeName(w)
 	case 5:
 		if w.settings.Driver.PublishUnpublish && pv.Status.Phase == corev1.VolumeBound {
 			simCreate(w, simtest.Attachments, &storagev1.VolumeAttachment{ObjectMeta: metav1.ObjectMeta{Name: "on-" + pv.Name}, Spec: storagev1.VolumeAttachmentSpec{
@@ -208,6 +211,23 @@ func (s *simPeople) administer(w *simWorld) {
 			}})
 		}
 	}
+}
+
+// takeName makes an object of the name that the volume of some claim is going to have.
+func (s *simPeople) takeName(w *simWorld) {
+	simAny(w, simtest.Claims, func(claim *corev1.PersistentVolumeClaim) bool {
+		if claim.Spec.VolumeName != "" {
+			return false
+		}
+		simCreate(w, simtest.Volumes, &corev1.PersistentVolume{
+			ObjectMeta: metav1.ObjectMeta{Name: w.settings.VolumeName(claim.UID), Labels: map[string]string{"from": "backup"}},
+			Spec: corev1.PersistentVolumeSpec{
+				PersistentVolumeReclaimPolicy: corev1.PersistentVolumeReclaimRetain, StorageClassName: "imported",
+				PersistentVolumeSource: corev1.PersistentVolumeSource{CSI: &corev1.CSIPersistentVolumeSource{Driver: testDriver, VolumeHandle: "of-long-ago"}},
+			},
+		})
+		return true
+	})
 }
 
 // makeStatic makes a volume by hand, which a claim may be bound to instead of one of ours.

@@ -177,8 +177,10 @@ func (w *simWorld) advance() {
 	case dice < 93 && w.leader == nil:
 		w.start()
 	case dice < 95 && w.leader != nil && w.chance(w.rates.crash*3):
-		w.changeLeader()
-	case dice < 96 && !w.strict:
+		w.changeLeader(w.IntN(3))
+	case dice < 97 && w.leader != nil && w.stores(w.leader) && w.chance(w.rates.crash*6):
+		w.changeLeader(2) // in the worst moment: it is about to store a volume
+	case dice < 98 && !w.strict:
 		w.forbidden = !w.forbidden
 		w.trace("the journal may be written: %v", !w.forbidden)
 	default:
@@ -447,9 +449,9 @@ func (w *simWorld) finishLate() {
 }
 
 // changeLeader ends the leader's term in one of three ways: killed, told to stop, or not knowing yet.
-func (w *simWorld) changeLeader() {
+func (w *simWorld) changeLeader(how int) {
 	p := w.leader
-	switch w.IntN(3) {
+	switch how {
 	case 0:
 		w.trace("process %d is killed", p.number)
 		w.kill(p)
@@ -461,6 +463,15 @@ func (w *simWorld) changeLeader() {
 		w.trace("process %d leads no more, and has %d effects left before it knows", p.number, p.left)
 		w.leader = nil
 	}
+}
+
+// stores reports whether a process is writing the object of a volume.
+func (w *simWorld) stores(p *simProcess) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.ContainsFunc(w.parked, func(item *simItem) bool {
+		return item.p == p && item.call != nil && item.call.Kind == simtest.Volumes && item.call.Verb == "create"
+	})
 }
 
 // kill ends a process in the middle of whatever it does. What it has sent is done, or will be, or never arrives.
