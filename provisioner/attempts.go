@@ -120,11 +120,14 @@ func (w *written) add(name string, claim types.UID) {
 	w.names[name] = writtenVolume{claim, w.now()}
 }
 
-// seen forgets a volume: the cache knows it now, or it was not written.
-func (w *written) seen(name string) {
+// seen forgets a volume that was written for the claim: the cache knows it now, or it was not written. An event about another object of
+// the name, which was in the way before, says nothing about ours.
+func (w *written) seen(name string, claim types.UID) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	delete(w.names, name)
+	if w.names[name].claim == claim {
+		delete(w.names, name)
+	}
 }
 
 // by is the claim that a volume was written for, if it was.

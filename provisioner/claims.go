@@ -273,7 +273,7 @@ func (c *Controller) store(ctx context.Context, key ClaimKey, attempt *Attempt) 
 	}
 	c.written.add(pv.Name, key.UID)
 	if err := c.write(ctx, pv); err != nil {
-		c.written.seen(pv.Name)
+		c.written.seen(pv.Name, key.UID)
 		attempt.maybeWritten = passing(err) && !errors.Is(err, errTaken)
 		err = fmt.Errorf("volume %q exists in the driver, but PersistentVolume %q could not be written, will try again: %w",
 			attempt.Volume.GetVolumeId(), pv.Name, err)

@@ -228,6 +228,13 @@ func (c *Controller) grantEvents() cache.ResourceEventHandler {
 	return cache.ResourceEventHandlerFuncs{AddFunc: wake, UpdateFunc: func(_, after any) { wake(after) }}
 }
 
+// sawWritten notes that the cache knows a volume, if it is one that we wrote.
+func (c *Controller) sawWritten(pv *corev1.PersistentVolume) {
+	if pv.Spec.ClaimRef != nil {
+		c.written.seen(pv.Name, pv.Spec.ClaimRef.UID)
+	}
+}
+
 // volumeEvents enqueue our volumes and forget what was remembered about those that are gone.
 func (c *Controller) volumeEvents() cache.ResourceEventHandler {
 	changed := func(object any) {
@@ -235,7 +242,7 @@ func (c *Controller) volumeEvents() cache.ResourceEventHandler {
 		if !ok {
 			return
 		}
-		c.written.seen(pv.Name)
+		c.sawWritten(pv)
 		if ownedBy(c.settings, pv) {
 			c.volumeLoop.Enqueue(volumeKey(pv.Name))
 		}
@@ -252,7 +259,7 @@ func (c *Controller) volumeEvents() cache.ResourceEventHandler {
 		},
 		DeleteFunc: func(object any) {
 			if pv, ok := deleted[*corev1.PersistentVolume](object); ok {
-				c.written.seen(pv.Name)
+				c.sawWritten(pv)
 				c.deletion.forget(pv.UID)
 				c.upkeep.forget(pv.UID)
 				c.volumeVanished(pv)
