@@ -100,8 +100,13 @@ func watchUntil[T runtime.Object](ctx context.Context, lw cache.ListerWatcher, z
 // Eventually looks with check, a few times a second, until it returns no error. The error of a timeout carries the last
 // one of check.
 func Eventually(ctx context.Context, what string, check func(context.Context) error) error {
+	return EventuallyWithin(ctx, WaitTimeout, what, check)
+}
+
+// EventuallyWithin is Eventually for what takes longer even on a quiet machine.
+func EventuallyWithin(ctx context.Context, timeout time.Duration, what string, check func(context.Context) error) error {
 	var last error
-	err := wait.PollUntilContextTimeout(ctx, 4*poll, WaitTimeout, true, func(ctx context.Context) (bool, error) {
+	err := wait.PollUntilContextTimeout(ctx, 4*poll, timeout, true, func(ctx context.Context) (bool, error) {
 		last = check(ctx)
 		return last == nil, nil
 	})

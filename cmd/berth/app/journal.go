@@ -104,6 +104,10 @@ func printJournal(ctx context.Context, out io.Writer, client kubernetes.Interfac
 		if err := table.Flush(); err != nil {
 			return err
 		}
+		fmt.Fprintf(out, "\n%d on record.\n", count)
+		if count > fewReads {
+			fmt.Fprintf(out, "The state was looked up for the first %d only.\n", fewReads)
+		}
 	} else {
 		fmt.Fprintln(out, "Nothing is on record.")
 	}
@@ -116,7 +120,7 @@ func printJournal(ctx context.Context, out io.Writer, client kubernetes.Interfac
 	return nil
 }
 
-// fewReads is the number of entries up to which each one's claim and volume are looked up. For more, who wants to know has to narrow it down:
+// fewReads is how many entries have their claim and volume looked up. Who wants to know of more has to narrow it down:
 // thousands of reads would take longer than anybody waits.
 const fewReads = 200
 
