@@ -309,7 +309,7 @@ func cached(tb testing.TB, objects ...any) Lookups {
 }
 
 func testConfig(lookups Lookups) Config {
-	return Config{Driver: testDriver, Topology: true, PreventModeConversion: true, Lookups: lookups}
+	return Config{Driver: testDriver, Topology: func() bool { return true }, PreventModeConversion: true, Lookups: lookups}
 }
 
 func marshal(tb testing.TB, object any) []byte {

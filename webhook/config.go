@@ -23,9 +23,11 @@ const (
 
 // Config describes the webhooks.
 type Config struct {
-	Driver   string // CSI name
-	InTree   string // in-tree driver that it took over; empty: none
-	Topology bool   // the driver has topology, so that hints make sense
+	Driver string // CSI name
+	InTree string // in-tree driver that it took over; empty: none
+	// Topology tells whether the driver has topology, so that hints make sense. It is asked at each review, because admission may begin before
+	// the driver has answered; nil: it has not.
+	Topology func() bool
 	// CrossNamespace is the feature gate CrossNamespaceVolumeDataSource.
 	CrossNamespace bool
 	// PreventModeConversion refuses restores in another volume mode than the snapshot's; the provisioner has to have the same rule.
@@ -55,6 +57,8 @@ func (l Limits) withDefaults() Limits {
 		LiveBudget: cmp.Or(l.LiveBudget, time.Second),
 	}
 }
+
+func (c Config) topology() bool { return c.Topology != nil && c.Topology() }
 
 // Validate reports what cannot work. A key that is no annotation's would have the API server refuse every claim that we write it to.
 func (c Config) Validate() error {

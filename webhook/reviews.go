@@ -27,7 +27,7 @@ func (h *handlers) mutateClaim(_ context.Context, request *admissionv1.Admission
 		return nil, &undecidedError{ReasonLookupFailed, err}
 	}
 	facts := MutateFacts{
-		Driver: h.config.Driver, InTree: h.config.InTree, Topology: h.config.Topology, CrossNamespace: h.config.CrossNamespace,
+		Driver: h.config.Driver, InTree: h.config.InTree, Topology: h.config.topology(), CrossNamespace: h.config.CrossNamespace,
 		Old: old, Class: class,
 		SpreadBy: cmp.Or(claim.Name, string(request.UID)), // a name may be generated after admission
 	}

@@ -9,7 +9,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/cache"
 )
 
 func meta(name string) metav1.ObjectMeta {
@@ -19,13 +21,13 @@ func meta(name string) metav1.ObjectMeta {
 		Annotations:   map[string]string{corev1.LastAppliedConfigAnnotation: "{}", "volume.kubernetes.io/selected-node": "n"}}
 }
 
-func trimmed(t *testing.T, object any) any {
+func trimmed(t *testing.T, transform cache.TransformFunc, object any) any {
 	t.Helper()
-	got, err := Trim("driver", "in-tree")(object)
+	got, err := transform(object)
 	if err != nil {
 		t.Fatal(err)
 	}
-	again, err := Trim("driver", "in-tree")(got) // informers may run it twice
+	again, err := transform(got) // informers may run it twice
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,7 +85,68 @@ func TestTrim(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			if diff := cmp.Diff(tt.want, trimmed(t, tt.in)); diff != "" {
+			if diff := cmp.Diff(tt.want, trimmed(t, Trim("driver", "in-tree"), tt.in)); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestTrimForAdmission(t *testing.T) {
+	class, mode := "fast", corev1.PersistentVolumeBlock
+	size := corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("1Gi")}
+	modes := []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce}
+	affinity := &corev1.VolumeNodeAffinity{Required: &corev1.NodeSelector{}}
+	withClass := func(meta metav1.ObjectMeta) metav1.ObjectMeta {
+		meta.Annotations = map[string]string{corev1.BetaStorageClassAnnotation: class, "other": "x"}
+		return meta
+	}
+	slim := metav1.ObjectMeta{Namespace: "ns", Name: "x", UID: "uid", ResourceVersion: "7"}
+	slimWithClass := slim
+	slimWithClass.Annotations = map[string]string{corev1.BetaStorageClassAnnotation: class}
+	ours := meta("x")
+	ours.Annotations = nil
+	volume := func(meta metav1.ObjectMeta, driver string, ref *corev1.ObjectReference) *corev1.PersistentVolume {
+		pv := &corev1.PersistentVolume{ObjectMeta: meta, Spec: corev1.PersistentVolumeSpec{
+			ClaimRef: ref, StorageClassName: class, AccessModes: modes, VolumeMode: &mode, Capacity: size, NodeAffinity: affinity,
+			VolumeAttributesClassName: &class, MountOptions: []string{"ro"},
+		}, Status: corev1.PersistentVolumeStatus{Phase: corev1.VolumeAvailable}}
+		if driver != "" {
+			pv.Spec.CSI = &corev1.CSIPersistentVolumeSource{Driver: driver, VolumeHandle: "h"}
+		}
+		return pv
+	}
+	ref := func() *corev1.ObjectReference { return &corev1.ObjectReference{Namespace: "n", Name: "c", UID: "u"} }
+	candidate := corev1.PersistentVolumeSpec{
+		StorageClassName: class, AccessModes: modes, VolumeMode: &mode, Capacity: size, VolumeAttributesClassName: &class,
+	}
+	ourCandidate := candidate
+	ourCandidate.NodeAffinity = affinity
+	ourCandidate.CSI = &corev1.CSIPersistentVolumeSource{Driver: "driver", VolumeHandle: "h"}
+	available := corev1.PersistentVolumeStatus{Phase: corev1.VolumeAvailable}
+	tests := map[string]struct{ in, want any }{
+		"a bound claim keeps what a clone of it is compared with": {
+			&corev1.PersistentVolumeClaim{ObjectMeta: withClass(meta("x")), Spec: corev1.PersistentVolumeClaimSpec{
+				VolumeName: "pv", VolumeMode: &mode, AccessModes: modes, Resources: corev1.VolumeResourceRequirements{Requests: size, Limits: size}}},
+			&corev1.PersistentVolumeClaim{ObjectMeta: slimWithClass, Spec: corev1.PersistentVolumeClaimSpec{
+				VolumeName: "pv", VolumeMode: &mode, Resources: corev1.VolumeResourceRequirements{Requests: size}}}},
+		"any driver's volume that nobody has is a candidate": {volume(withClass(meta("x")), "other", nil),
+			&corev1.PersistentVolume{ObjectMeta: slimWithClass, Spec: candidate, Status: available}},
+		"and so is one that no driver made": {volume(meta("x"), "", nil), &corev1.PersistentVolume{ObjectMeta: slim, Spec: candidate, Status: available}},
+		"a volume that somebody has is who has it": {volume(withClass(meta("x")), "other", ref()),
+			&corev1.PersistentVolume{ObjectMeta: slim, Spec: corev1.PersistentVolumeSpec{ClaimRef: ref()}, Status: available}},
+		"our candidate": {volume(ours, "driver", nil), &corev1.PersistentVolume{ObjectMeta: slim, Spec: ourCandidate, Status: available}},
+		"our volume that somebody has keeps its place and mode": {volume(ours, "driver", ref()), &corev1.PersistentVolume{ObjectMeta: slim,
+			Spec: corev1.PersistentVolumeSpec{ClaimRef: ref(), StorageClassName: class, VolumeMode: &mode, NodeAffinity: affinity,
+				PersistentVolumeSource: corev1.PersistentVolumeSource{CSI: ourCandidate.CSI}}, Status: available}},
+		"a capacity is whole but for its managers": {
+			&storagev1.CSIStorageCapacity{ObjectMeta: meta("x"), StorageClassName: class, Capacity: new(resource.MustParse("1Gi"))},
+			&storagev1.CSIStorageCapacity{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "x", UID: "uid", ResourceVersion: "7",
+				Labels: meta("x").Labels, Annotations: meta("x").Annotations}, StorageClassName: class, Capacity: new(resource.MustParse("1Gi"))}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			if diff := cmp.Diff(tt.want, trimmed(t, TrimForAdmission("driver", "in-tree"), tt.in)); diff != "" {
 				t.Error(diff)
 			}
 		})

@@ -20,26 +20,51 @@ import (
 // A field that a new feature reads must be kept here first; a test that reads it through a real informer fails otherwise. inTree is the
 // in-tree driver that the driver took over; empty: none.
 func Trim(driver, inTree string) cache.TransformFunc {
-	return func(object any) (any, error) {
-		switch o := object.(type) {
-		case *corev1.PersistentVolumeClaim:
-			return trimClaim(o), nil
-		case *corev1.PersistentVolume:
-			return trimVolume(o, driver, inTree), nil
-		case *corev1.Node:
-			return &corev1.Node{ObjectMeta: metav1.ObjectMeta{
-				Name: o.Name, UID: o.UID, ResourceVersion: o.ResourceVersion, Labels: o.Labels,
-			}}, nil
-		case *storagev1.CSINode:
-			return trimCSINode(o, driver), nil
-		case *storagev1.VolumeAttachment:
-			return trimAttachment(o), nil
-		case *storagev1.StorageClass:
-			o.ManagedFields = nil
-			return o, nil
+	return trimmer{driver: driver, inTree: inTree}.trim
+}
+
+// TrimForAdmission is Trim for a process that serves webhooks, too: they need to know more about claims and volumes that are bound, and about
+// the volumes of other drivers that a claim may get.
+func TrimForAdmission(driver, inTree string) cache.TransformFunc {
+	return trimmer{driver: driver, inTree: inTree, admission: true}.trim
+}
+
+// trimmer knows what to keep.
+type trimmer struct {
+	driver, inTree string
+	admission      bool
+}
+
+func (t trimmer) trim(object any) (any, error) {
+	switch o := object.(type) {
+	case *corev1.PersistentVolumeClaim:
+		slim := trimClaim(o)
+		if t.admission {
+			keepSource(slim, o)
 		}
-		return object, nil
+		return slim, nil
+	case *corev1.PersistentVolume:
+		slim := trimVolume(o, t.driver, t.inTree)
+		if t.admission {
+			keepCandidate(slim, o)
+		}
+		return slim, nil
+	case *corev1.Node:
+		return &corev1.Node{ObjectMeta: metav1.ObjectMeta{
+			Name: o.Name, UID: o.UID, ResourceVersion: o.ResourceVersion, Labels: o.Labels,
+		}}, nil
+	case *storagev1.CSINode:
+		return trimCSINode(o, t.driver), nil
+	case *storagev1.VolumeAttachment:
+		return trimAttachment(o), nil
+	case *storagev1.StorageClass:
+		o.ManagedFields = nil
+		return o, nil
+	case *storagev1.CSIStorageCapacity:
+		o.ManagedFields = nil
+		return o, nil
 	}
+	return object, nil
 }
 
 // identity keeps what names an object and what an informer itself needs.
@@ -68,6 +93,49 @@ func trimClaim(claim *corev1.PersistentVolumeClaim) *corev1.PersistentVolumeClai
 	slim.Annotations = trimAnnotations(claim.Annotations)
 	slim.Spec = claim.Spec
 	return slim
+}
+
+// keepSource keeps of a claim that has its volume what tells whether another claim may be cloned from it.
+func keepSource(slim, claim *corev1.PersistentVolumeClaim) {
+	if claim.Spec.VolumeName == "" {
+		return // it was kept whole
+	}
+	slim.Spec.VolumeMode = claim.Spec.VolumeMode
+	slim.Spec.Resources.Requests = claim.Spec.Resources.Requests
+	slim.Annotations = only(claim.Annotations, corev1.BetaStorageClassAnnotation)
+}
+
+// keepCandidate keeps of a volume that no claim has what tells which claims might get it, whatever driver it is of; of all volumes whether
+// they are free; and of one whose source was kept where it is.
+func keepCandidate(slim, pv *corev1.PersistentVolume) {
+	if slim == pv {
+		return // it was kept whole
+	}
+	slim.Status.Phase = pv.Status.Phase
+	if slim.Spec.CSI != nil {
+		slim.Spec.NodeAffinity = pv.Spec.NodeAffinity
+		slim.Spec.VolumeMode = pv.Spec.VolumeMode
+	}
+	if pv.Spec.ClaimRef != nil {
+		return
+	}
+	if slim.Annotations == nil {
+		slim.Annotations = only(pv.Annotations, corev1.BetaStorageClassAnnotation)
+	}
+	slim.Spec.StorageClassName = pv.Spec.StorageClassName
+	slim.Spec.AccessModes = pv.Spec.AccessModes
+	slim.Spec.VolumeMode = pv.Spec.VolumeMode
+	slim.Spec.Capacity = pv.Spec.Capacity
+	slim.Spec.VolumeAttributesClassName = pv.Spec.VolumeAttributesClassName
+}
+
+// only returns one annotation; nil: there is none of that name.
+func only(annotations map[string]string, key string) map[string]string {
+	value, ok := annotations[key]
+	if !ok {
+		return nil
+	}
+	return map[string]string{key: value}
 }
 
 func trimAnnotations(all map[string]string) map[string]string {
