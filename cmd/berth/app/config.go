@@ -10,13 +10,17 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
+	cliflag "k8s.io/component-base/cli/flag"
 	gatewayclient "sigs.k8s.io/gateway-api/pkg/client/clientset/versioned"
 
+	"github.com/berth-csi/berth/certs"
 	"github.com/berth-csi/berth/csi"
 	"github.com/berth-csi/berth/internal/diagnostics"
 	"github.com/berth-csi/berth/internal/kube"
 	"github.com/berth-csi/berth/internal/lead"
+	"github.com/berth-csi/berth/internal/serving"
 	"github.com/berth-csi/berth/provisioner"
+	"github.com/berth-csi/berth/webhook"
 )
 
 // Config is everything that Run needs, checked.
@@ -28,7 +32,10 @@ type Config struct {
 	StartupTimeout time.Duration // 0: no limit
 	Diagnostics    diagnostics.Config
 	Election       *lead.Config // nil: no election
+	DriverName     string       // empty: what the driver says
 
+	Admission    *AdmissionConfig // nil: it is not served
+	Provisioning bool             // false: there is no driver
 	// Provisioner makes the controller's configuration, once it is known who the driver is and what the API server has.
 	Provisioner func(driver csi.Driver, attributesServed bool) provisioner.Config
 }
@@ -42,11 +49,18 @@ func newConfig(o *Options, version string) (*Config, error) {
 	if err != nil {
 		return nil, err
 	}
+	var clock *certs.ServerClock
+	if o.Components.has(componentWebhook) {
+		clock = &certs.ServerClock{}
+		restConfig.Wrap(clock.Wrap)
+	}
 	client, err := kubernetes.NewForConfig(restConfig)
 	if err != nil {
 		return nil, fmt.Errorf("make a client for the API server: %w", err)
 	}
 	config := &Config{
+		DriverName:     o.Components.DriverName,
+		Provisioning:   o.Components.has(componentProvisioner),
 		Version:        version,
 		Client:         client,
 		DriverAddress:  o.Driver.Address,
@@ -56,8 +70,15 @@ func newConfig(o *Options, version string) (*Config, error) {
 			Address: o.Diagnostics.address(), MetricsPath: o.Diagnostics.MetricsPath, Pprof: o.Diagnostics.EnablePprof,
 		},
 	}
-	if config.Provisioner, err = newProvisioner(o, restConfig, client); err != nil {
+	optional, err := newOptionalClients(restConfig)
+	if err != nil {
 		return nil, err
+	}
+	config.Provisioner = newProvisioner(o, client, optional)
+	if o.Components.has(componentWebhook) {
+		if config.Admission, err = newAdmissionConfig(o, client, optional, clock); err != nil {
+			return nil, err
+		}
 	}
 	if o.Leader.Enabled {
 		if config.Election, err = newElection(&o.Leader, restConfig); err != nil {
@@ -67,18 +88,28 @@ func newConfig(o *Options, version string) (*Config, error) {
 	return config, nil
 }
 
-// newProvisioner makes the clients of the optional APIs. They speak JSON, as custom resources do.
-func newProvisioner(o *Options, shared *rest.Config, client kubernetes.Interface) (func(csi.Driver, bool) provisioner.Config, error) {
+// optionalClients are those of APIs that a cluster may lack.
+type optionalClients struct {
+	snapshots snapshotclient.Interface
+	grants    gatewayclient.Interface
+}
+
+// newOptionalClients makes the clients of the optional APIs. They speak JSON, as custom resources do.
+func newOptionalClients(shared *rest.Config) (optionalClients, error) {
 	custom := rest.CopyConfig(shared)
 	custom.ContentType, custom.AcceptContentTypes = runtime.ContentTypeJSON, runtime.ContentTypeJSON
 	snapshots, err := snapshotclient.NewForConfig(custom)
 	if err != nil {
-		return nil, fmt.Errorf("make a client for snapshots: %w", err)
+		return optionalClients{}, fmt.Errorf("make a client for snapshots: %w", err)
 	}
 	grants, err := gatewayclient.NewForConfig(custom)
 	if err != nil {
-		return nil, fmt.Errorf("make a client for reference grants: %w", err)
+		return optionalClients{}, fmt.Errorf("make a client for reference grants: %w", err)
 	}
+	return optionalClients{snapshots, grants}, nil
+}
+
+func newProvisioner(o *Options, client kubernetes.Interface, optional optionalClients) func(csi.Driver, bool) provisioner.Config {
 	features := &o.Features
 	return func(driver csi.Driver, attributesServed bool) provisioner.Config {
 		driver.Topology = driver.Topology && features.enabled(gateTopology)
@@ -91,7 +122,7 @@ func newProvisioner(o *Options, shared *rest.Config, client kubernetes.Interface
 			Grace:         o.Provisioning.Grace,
 			SourceWorkers: o.Provisioning.SourceWorkers,
 			SweepInterval: o.Provisioning.SweepInterval,
-			Snapshots:     snapshots,
+			Snapshots:     optional.snapshots,
 		}
 		config.Settings.AttributesClasses = features.enabled(gateAttributes) && (attributesServed || features.explicit(gateAttributes))
 		if o.Provisioning.Journal {
@@ -99,10 +130,52 @@ func newProvisioner(o *Options, shared *rest.Config, client kubernetes.Interface
 		}
 		config.Settings.CrossNamespace = features.enabled(gateCrossNamespace)
 		if config.Settings.CrossNamespace {
-			config.Grants = grants
+			config.Grants = optional.grants
 		}
 		return config
-	}, nil
+	}
+}
+
+// newAdmissionConfig prepares what does not depend on the driver.
+func newAdmissionConfig(o *Options, client kubernetes.Interface, optional optionalClients, clock *certs.ServerClock) (*AdmissionConfig, error) {
+	version, err := o.Admission.minVersion()
+	if err != nil {
+		return nil, err
+	}
+	suites, err := cliflag.TLSCipherSuites(o.Admission.CipherSuites)
+	if err != nil {
+		return nil, fmt.Errorf("--admission-tls-cipher-suites: %w", err)
+	}
+	config := &AdmissionConfig{
+		Serving: serving.Config{
+			Address: o.Admission.Address, MinVersion: version, CipherSuites: suites, Drain: o.Admission.Drain,
+			ClientCAFile: o.Admission.ClientCAFile, ClientNames: o.Admission.ClientNames,
+		},
+		Webhook: webhook.Config{
+			CrossNamespace:        o.Features.enabled(gateCrossNamespace),
+			PreventModeConversion: o.Provisioning.PreventModeConversion,
+			RequireSourceMode:     o.Admission.RequireSourceMode,
+			TrustedSnapshotUsers:  o.Admission.TrustedUsers,
+		},
+		Topology:     o.Admission.Topology,
+		Enabled:      o.Features.enabled(gateTopology),
+		Client:       client,
+		Snapshots:    optional.snapshots,
+		MatchClasses: o.Admission.MatchClasses,
+		SecretName:   o.Admission.Secret,
+	}
+	if config.Webhook.CrossNamespace {
+		config.Grants = optional.grants
+	}
+	if o.Admission.Certificates == certificatesFiles {
+		config.Files = &certs.FilesConfig{Certificate: o.Admission.CertificateFile, Key: o.Admission.KeyFile}
+		return config, nil
+	}
+	config.SelfManaged = certs.SelfManagedConfig{
+		Client: client, Namespace: o.Leader.namespace(), Names: o.Admission.ServiceNames,
+		Mutating: o.Admission.Mutating, Validating: o.Admission.Validating, Periods: o.Admission.Periods, Now: clock.Now,
+	}
+	return config, nil
 }
 
 // newElection gives the election a client of its own, without the limits of the main one.

@@ -18,14 +18,14 @@ import (
 	"github.com/berth-csi/berth/provisioner"
 )
 
-// dial connects to the driver and finds out who it is. A driver that took over from an in-tree one is connected to again, with metrics
-// that tell the calls for in-tree volumes apart.
-func (p *process) dial(ctx context.Context) (*grpc.ClientConn, csi.Driver, error) {
+// dial connects to the driver, waits until it answers, and finds out who it is. A driver that took over from an in-tree one is connected to
+// again, with metrics that tell the calls for in-tree volumes apart.
+func (p *process) dial(ctx context.Context) (*driverConnection, error) {
 	conn, err := csi.Dial(p.config.DriverAddress, p.calls.Load())
 	if err != nil {
-		return nil, csi.Driver{}, err
+		return nil, err
 	}
-	driver, err := p.connect(ctx, conn)
+	driver, err := p.identify(ctx, conn)
 	if err == nil && provisioner.InTreeName(driver.Name) != "" {
 		p.calls.Store(newDriverMetrics(true))
 		_ = conn.Close() // nothing is under way
@@ -35,26 +35,33 @@ func (p *process) dial(ctx context.Context) (*grpc.ClientConn, csi.Driver, error
 		if conn != nil {
 			_ = conn.Close()
 		}
-		return nil, csi.Driver{}, err
+		return nil, err
 	}
 	p.calls.Load().SetDriverName(driver.Name)
-	return conn, driver, nil
+	return &driverConnection{conn, driver}, nil
 }
 
-// connect waits until the driver and the API server answer.
-func (p *process) connect(ctx context.Context, conn *grpc.ClientConn) (csi.Driver, error) {
-	if p.config.StartupTimeout > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, p.config.StartupTimeout)
-		defer cancel()
-	}
+// identify waits until the driver answers.
+func (p *process) identify(ctx context.Context, conn *grpc.ClientConn) (csi.Driver, error) {
 	driver, err := csi.Identify(ctx, conn, p.config.DriverTimeout)
 	if err != nil {
 		return csi.Driver{}, fmt.Errorf("CSI driver at %s: %w", p.config.DriverAddress, err)
 	}
+	if want := p.config.DriverName; want != "" && want != driver.Name {
+		return csi.Driver{}, fmt.Errorf("the CSI driver at %s calls itself %q, and --driver-name says %q: correct the flag, or the socket's path",
+			p.config.DriverAddress, driver.Name, want)
+	}
 	klog.FromContext(ctx).Info("Driver found", "driver", driver.Name, "topology", driver.Topology,
 		"singleNodeMultiWriter", driver.SingleNodeMultiWriter, "publishUnpublish", driver.PublishUnpublish)
-	return driver, p.awaitAPIServer(ctx)
+	return driver, nil
+}
+
+// startup bounds what is waited for at start.
+func (p *process) startup(ctx context.Context) (context.Context, context.CancelFunc) {
+	if p.config.StartupTimeout == 0 {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, p.config.StartupTimeout)
 }
 
 const apiServerInterval = time.Second

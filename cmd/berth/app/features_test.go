@@ -148,11 +148,11 @@ func TestWhatGatesTurnOn(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			configure, err := newProvisioner(o, &rest.Config{Host: "http://localhost"}, nil)
+			optional, err := newOptionalClients(&rest.Config{Host: "http://localhost"})
 			if err != nil {
 				t.Fatal(err)
 			}
-			config := configure(tt.driver, tt.served)
+			config := newProvisioner(o, nil, optional)(tt.driver, tt.served)
 			s := config.Settings
 			got := on{s.Driver.Topology, s.AttributesClasses, s.CrossNamespace, config.Grants != nil}
 			if diff := cmp.Diff(tt.expected, got); diff != "" {

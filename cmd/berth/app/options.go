@@ -15,9 +15,11 @@ import (
 
 // Options are the flags, as typed.
 type Options struct {
+	Components   ComponentOptions
 	Kube         KubeOptions
 	Driver       DriverOptions
 	Provisioning ProvisioningOptions
+	Admission    AdmissionOptions
 	Features     FeatureOptions
 	Leader       LeaderOptions
 	Diagnostics  DiagnosticsOptions
@@ -31,8 +33,10 @@ func NewOptions() (*Options, error) {
 		return nil, err
 	}
 	return &Options{
+		Components:   newComponentOptions(),
 		Driver:       newDriverOptions(),
 		Provisioning: newProvisioningOptions(),
+		Admission:    newAdmissionOptions(),
 		Features:     features,
 		Leader:       newLeaderOptions(),
 		Diagnostics:  newDiagnosticsOptions(),
@@ -43,9 +47,11 @@ func NewOptions() (*Options, error) {
 // Flags are the flags in the groups and the order of --help.
 func (o *Options) Flags() cliflag.NamedFlagSets {
 	var sections cliflag.NamedFlagSets
+	o.Components.AddFlags(sections.FlagSet("Process"))
 	o.Driver.AddFlags(sections.FlagSet("CSI driver"))
 	o.Kube.AddFlags(sections.FlagSet("Kubernetes"))
 	o.Provisioning.AddFlags(sections.FlagSet("Provisioning"))
+	o.Admission.AddFlags(sections.FlagSet("Admission"))
 	o.Features.AddFlags(sections.FlagSet("Features"))
 	o.Leader.AddFlags(sections.FlagSet("Leader election"))
 	o.Diagnostics.AddFlags(sections.FlagSet("Diagnostics"))
@@ -59,8 +65,16 @@ func (o *Options) Validate() error {
 	if err != nil {
 		return err
 	}
-	err = errors.Join(o.Driver.Validate(), o.Kube.Validate(), o.Provisioning.Validate(), o.Leader.Validate(), o.Diagnostics.Validate(),
-		logsapi.Validate(o.Logging, gates, field.NewPath("logging")).ToAggregate())
+	problems := []error{o.Components.Validate()}
+	if o.Components.needsDriver() {
+		problems = append(problems, o.Driver.Validate())
+	}
+	problems = append(problems, o.Kube.Validate(), o.Provisioning.Validate())
+	if o.Components.has(componentWebhook) {
+		problems = append(problems, o.Admission.Validate())
+	}
+	err = errors.Join(append(problems, o.Leader.Validate(), o.Diagnostics.Validate(),
+		logsapi.Validate(o.Logging, gates, field.NewPath("logging")).ToAggregate())...)
 	if err != nil {
 		return fmt.Errorf("%w (%w)", err, errUsage)
 	}

@@ -1,11 +1,11 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net/http"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -22,12 +22,10 @@ import (
 	_ "k8s.io/component-base/metrics/prometheus/workqueue"               // workqueue_*
 	"k8s.io/klog/v2"
 
-	"github.com/berth-csi/berth/csi"
 	"github.com/berth-csi/berth/internal/diagnostics"
 	"github.com/berth-csi/berth/internal/kube"
 	"github.com/berth-csi/berth/internal/lead"
 	"github.com/berth-csi/berth/provisioner"
-	"github.com/berth-csi/berth/topology"
 )
 
 // process is one run.
@@ -37,10 +35,19 @@ type process struct {
 	registry *prometheus.Registry // all others of ours
 	elector  *lead.Elector        // nil: no election
 	ready    atomic.Bool          // the caches are filled
+
+	admission atomic.Pointer[admission] // nil: not prepared yet, or not served
 }
 
-// Run connects to the driver and the API server, and provisions until ctx ends. What is under way then is finished first. It returns
-// when nothing of it is left running, except after a lost lease.
+// caches are the informers of all parts.
+type caches struct {
+	informers.SharedInformerFactory
+
+	start func() // those that were added and do not run yet
+}
+
+// Run connects to the driver and the API server, and provisions and admits until ctx ends. What is under way then is finished first. It
+// returns when nothing of it is left running, except after a lost lease.
 func Run(ctx context.Context, config *Config) error {
 	klog.FromContext(ctx).Info("Starting", "version", config.Version, "driver", config.DriverAddress)
 	p := &process{config: config, registry: prometheus.NewRegistry()}
@@ -89,6 +96,15 @@ func (p *process) diagnostics() diagnostics.Config {
 		}
 		return nil
 	})}
+	if p.config.Admission != nil {
+		config.Ready = append(config.Ready, healthz.NamedCheck("admission", func(request *http.Request) error {
+			a := p.admission.Load()
+			if a == nil {
+				return errors.New("not prepared yet")
+			}
+			return a.check(request)
+		}))
+	}
 	if p.elector != nil {
 		config.Election = healthz.NamedCheck("leader-election", p.elector.Check)
 		config.Live = append(config.Live, config.Election)
@@ -101,98 +117,114 @@ func (p *process) callMetrics() prometheus.Gatherer {
 	return prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) { return p.calls.Load().GetRegistry().Gather() })
 }
 
-// run connects, fills the caches, waits to lead, and provisions.
+// run does what this process is for: it provisions, or serves admission, or both beside each other.
 func (p *process) run(ctx context.Context) error {
-	conn, driver, err := p.dial(ctx)
+	name, found, err := p.whose(ctx)
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil // told to stop while waiting
 		}
 		return err
 	}
-	defer conn.Close()
-	served := p.attributesServed(ctx)
-	if ctx.Err() != nil {
-		return nil
+	if found != nil {
+		defer found.conn.Close()
 	}
-	config := p.config.Provisioner(driver, served)
-
+	inTree := provisioner.InTreeName(name)
+	trim := kube.Trim
+	if p.config.Admission != nil {
+		trim = kube.TrimForAdmission
+	}
+	// The caches outlive those who read them.
 	informersCtx, stopInformers := context.WithCancel(context.WithoutCancel(ctx))
-	factory := informers.NewSharedInformerFactoryWithOptions(p.config.Client, 0, informers.WithTransform(kube.Trim(driver.Name, config.Settings.InTree)))
+	factory := informers.NewSharedInformerFactoryWithOptions(p.config.Client, 0, informers.WithTransform(trim(name, inTree)))
 	defer factory.Shutdown()
 	defer stopInformers()
+	caches := &caches{SharedInformerFactory: factory, start: func() { factory.StartWithContext(informersCtx) }}
 
-	calls := csi.NewController(conn, p.config.DriverTimeout, config.Workers)
-	p.registerLimits(calls)
-	config.Driver = calls
-	config.Informers = factory
-	config.Registry = p.registry
-	var indexed []cache.InformerSynced
-	if config.Settings.Driver.Topology {
-		if config.Topology, indexed, err = watchTopology(factory, driver.Name); err != nil {
-			return err
-		}
+	if p.config.Admission == nil {
+		return p.provision(ctx, caches, found, nil)
 	}
-	controller, err := provisioner.New(config)
+	a, err := newAdmission(p.config.Admission, name, inTree, factory, p.registry, klog.FromContext(ctx))
 	if err != nil {
 		return err
 	}
-	// Caches are filled before the election, so that a standby takes over without a pause.
-	factory.StartWithContext(informersCtx)
-	if err := p.fillCaches(ctx, factory, indexed); err != nil || ctx.Err() != nil {
-		return err
+	p.admission.Store(a)
+	caches.start()
+	admit := func(ctx context.Context) error {
+		return a.run(ctx, func(ctx context.Context) error { return p.fillCaches(ctx, caches, nil) }, p.upkeep(a))
 	}
-	p.ready.Store(true)
-	var watching sync.WaitGroup
-	ctx, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
-	watching.Go(func() {
-		csi.WatchConnection(informersCtx, conn, func() {
-			if err := p.sameDriver(informersCtx, conn, driver); err != nil {
-				stop(err)
-				return
-			}
-			controller.DriverIsBack()
-		})
-	})
-	defer watching.Wait()
-	defer stopInformers()
-	if p.elector == nil {
-		err = controller.Run(ctx)
-	} else {
-		err = p.elector.Run(ctx, lead.LeaseName(driver.Name), controller.Run)
+	if !p.config.Provisioning {
+		return admit(ctx)
 	}
-	if cause := context.Cause(ctx); err == nil && errors.Is(cause, errDriverChanged) {
-		return cause
-	}
-	return err
+	return together(ctx, admit, func(ctx context.Context) error { return p.provision(ctx, caches, found, a) })
 }
 
-// watchTopology keeps an index of the cluster's segments. The index is complete when indexed is true.
-func watchTopology(factory informers.SharedInformerFactory, driver string) (*topology.Index, []cache.InformerSynced, error) {
-	index := topology.NewIndex()
-	nodes, err := factory.Core().V1().Nodes().Informer().AddEventHandler(index.NodeEvents())
-	if err != nil {
-		return nil, nil, fmt.Errorf("watch nodes: %w", err)
+// whose finds out whose driver it is. With admission and a name from the command line nobody waits for the driver: found is nil then.
+func (p *process) whose(ctx context.Context) (name string, found *driverConnection, err error) {
+	startup, cancel := p.startup(ctx)
+	defer cancel()
+	switch {
+	case p.config.Admission == nil:
+	case p.config.DriverName != "":
+		return p.config.DriverName, nil, p.awaitAPIServer(startup)
+	default:
+		klog.FromContext(ctx).Info("Admission waits for the driver's first answer, which tells its name; --driver-name would, too")
 	}
-	csiNodes, err := factory.Storage().V1().CSINodes().Informer().AddEventHandler(index.CSINodeEvents(driver))
-	if err != nil {
-		return nil, nil, fmt.Errorf("watch CSINodes: %w", err)
+	if found, err = p.dial(startup); err != nil {
+		return "", nil, err
 	}
-	return index, []cache.InformerSynced{nodes.HasSynced, csiNodes.HasSynced}, nil
+	if err := p.awaitAPIServer(startup); err != nil {
+		_ = found.conn.Close()
+		return "", nil, err
+	}
+	return found.driver.Name, found, nil
+}
+
+// upkeep is what admission does about its certificates beside serving; nil: the leader of the provisioners does that.
+func (p *process) upkeep(a *admission) func(context.Context) error {
+	switch {
+	case p.elector == nil:
+		return a.keep
+	case !p.config.Provisioning:
+		return func(ctx context.Context) error { return a.contend(ctx, p.elector) }
+	}
+	return nil
+}
+
+// together runs parts beside each other until all have ended. One that fails has the others end. Only a lost lease does not wait for them:
+// another replica may do this one's work already.
+func together(ctx context.Context, parts ...func(context.Context) error) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	results := make(chan error, len(parts))
+	for _, part := range parts {
+		go func() { results <- part(ctx) }()
+	}
+	var first error
+	for range parts {
+		err := <-results
+		if errors.Is(err, lead.ErrLost) {
+			return err
+		}
+		if err != nil {
+			stop()
+			first = cmp.Or(first, err)
+		}
+	}
+	return first
 }
 
 // slowCaches is how long filling the caches may take before a line says what is waited for.
 const slowCaches = 10 * time.Second
 
 // fillCaches waits for the informers. What keeps one waiting, most likely a missing permission, is in the log already, once a try.
-func (p *process) fillCaches(ctx context.Context, factory informers.SharedInformerFactory, indexed []cache.InformerSynced) error {
+func (p *process) fillCaches(ctx context.Context, caches *caches, indexed []cache.InformerSynced) error {
 	started := time.Now()
 	notice := time.AfterFunc(slowCaches, func() {
 		klog.FromContext(ctx).Info("Still filling the caches; are all permissions granted?", "waited", slowCaches)
 	})
 	defer notice.Stop()
-	result := factory.WaitForCacheSyncWithContext(ctx)
+	result := caches.WaitForCacheSyncWithContext(ctx)
 	if ctx.Err() != nil {
 		return nil
 	}
@@ -203,5 +235,6 @@ func (p *process) fillCaches(ctx context.Context, factory informers.SharedInform
 		return nil
 	}
 	klog.FromContext(ctx).Info("Caches filled", "after", time.Since(started).Round(time.Millisecond))
+	p.ready.Store(true)
 	return nil
 }

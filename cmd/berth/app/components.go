@@ -1,0 +1,81 @@
+package app
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/pflag"
+	"k8s.io/apimachinery/pkg/api/validate/content"
+
+	"github.com/berth-csi/berth/topology"
+)
+
+// The parts that a process may consist of.
+const (
+	componentProvisioner = "provisioner"
+	componentCapacity    = "capacity"
+	componentWebhook     = "webhook"
+)
+
+// components are all that there are, and whether this version has them.
+var components = map[string]bool{
+	componentProvisioner: true,
+	componentCapacity:    false,
+	componentWebhook:     true,
+}
+
+// ComponentOptions say what this process does, and for which driver.
+type ComponentOptions struct {
+	Components []string
+	DriverName string
+}
+
+func newComponentOptions() ComponentOptions {
+	return ComponentOptions{Components: []string{componentProvisioner}}
+}
+
+// AddFlags adds the flags.
+func (o *ComponentOptions) AddFlags(flags *pflag.FlagSet) {
+	flags.StringSliceVar(&o.Components, "components", o.Components,
+		"What this process does: provisioner (creates and deletes volumes), webhook (serves the admission webhooks). With webhook alone it needs no driver.")
+	flags.StringVar(&o.DriverName, "driver-name", o.DriverName,
+		"Name of the CSI driver. Default: what the driver says. Required with the component webhook alone; together with the provisioner it lets admission begin before the driver answers.")
+}
+
+// has reports whether a component is among those asked for.
+func (o *ComponentOptions) has(component string) bool {
+	return slices.Contains(o.Components, component)
+}
+
+// needsDriver reports whether any of them calls the driver.
+func (o *ComponentOptions) needsDriver() bool {
+	return o.has(componentProvisioner) || o.has(componentCapacity)
+}
+
+// Validate checks the values.
+func (o *ComponentOptions) Validate() error {
+	var problems []error
+	add := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
+	if len(o.Components) == 0 {
+		add("--components must name at least one of %s, %s", componentProvisioner, componentWebhook)
+	}
+	for _, name := range o.Components {
+		switch here, known := components[name]; {
+		case !known:
+			add("--components: there is no %q, only %s and %s", name, componentProvisioner, componentWebhook)
+		case !here:
+			add("--components: %s is not there yet; it takes a later version", name)
+		}
+	}
+	if o.has(componentWebhook) && !o.needsDriver() && o.DriverName == "" {
+		add("--driver-name is required with --components=%s: there is no driver to ask for it", componentWebhook)
+	}
+	if o.DriverName != "" {
+		if faults := content.IsLabelKey(strings.ToLower(topology.HintKey(o.DriverName))); len(faults) > 0 {
+			add("--driver-name %q is no name of a driver: %s", o.DriverName, strings.Join(faults, "; "))
+		}
+	}
+	return errors.Join(problems...)
+}
