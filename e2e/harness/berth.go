@@ -14,16 +14,18 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 )
 
-// BerthOptions say how to run Berth. Kubeconfig and Socket are required.
+// BerthOptions say how to run Berth. Kubeconfig is required, and so is Socket where there is a driver.
 type BerthOptions struct {
 	// Name of the process in messages and of its log file. Empty is "berth".
 	Name string
 	// Kubeconfig is the path of the one Berth uses, usually BerthAccount's.
 	Kubeconfig string
-	// Socket is the path of the driver's socket.
+	// Socket is the path of the driver's socket. Only one that does nothing but serve webhooks can do without.
 	Socket string
 	// LeaderElection makes it contend for the lease in BerthNamespace.
 	LeaderElection bool
+	// Admission has it serve its webhooks, see Webhooks. nil: it does not.
+	Admission *AdmissionOptions
 	// Flags are added to the command line.
 	Flags []string
 	// Env is added to the environment.
@@ -36,6 +38,8 @@ type BerthOptions struct {
 type Berth struct {
 	// URL of its HTTP server, without a path.
 	URL string
+	// Admission is how it serves its webhooks, with all that was left open filled in; nil: it does not.
+	Admission *AdmissionOptions
 
 	*Process
 }
@@ -57,8 +61,19 @@ func StartBerth(ctx context.Context, dir string, options BerthOptions) (*Berth, 
 	if err != nil {
 		return nil, err
 	}
-	args := []string{"--kubeconfig", options.Kubeconfig, "--csi-address", options.Socket, "--http-endpoint", address,
+	args := []string{"--kubeconfig", options.Kubeconfig, "--http-endpoint", address,
 		"--leader-election-namespace", BerthNamespace} // where its journal is, too
+	if options.Socket != "" {
+		args = append(args, "--csi-address", options.Socket)
+	}
+	var admission *AdmissionOptions
+	if options.Admission != nil {
+		admission = new(*options.Admission)
+		if err := admission.fill(ctx); err != nil {
+			return nil, err
+		}
+		args = append(args, admission.flags()...)
+	}
 	if options.LeaderElection {
 		args = append(args, "--leader-election")
 	}
@@ -69,7 +84,7 @@ func StartBerth(ctx context.Context, dir string, options BerthOptions) (*Berth, 
 	if err != nil {
 		return nil, err
 	}
-	b := &Berth{URL: "http://" + address, Process: process}
+	b := &Berth{URL: "http://" + address, Admission: admission, Process: process}
 	if err := b.awaitServing(ctx); err != nil {
 		b.Kill()
 		return nil, err

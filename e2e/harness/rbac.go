@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -14,9 +15,10 @@ import (
 // BerthNamespace is where Berth's service accounts and leases live.
 const BerthNamespace = "berth-system"
 
-// clusterRules are all that Berth may do in the whole cluster. A test that fails because of a missing rule has found a
+// clusterRules are all that the Berth of a service account may do in the whole cluster. A test that fails because of a missing rule has found a
 // right that operators would have to grant: add it here only together with the role that ships.
-func clusterRules() []rbacv1.PolicyRule {
+func clusterRules(account string) []rbacv1.PolicyRule {
+	mutate, validate, contents := configurations(account)
 	return []rbacv1.PolicyRule{
 		// Writes the volume it created, adds and takes off its finalizer, removes what is deleted.
 		rule("", "persistentvolumes", "get", "list", "watch", "create", "patch", "delete"),
@@ -39,24 +41,38 @@ func clusterRules() []rbacv1.PolicyRule {
 		rule("storage.k8s.io", "volumeattributesclasses", "get", "list", "watch"),
 		// What a claim is restored from, and the finalizer that keeps it there meanwhile.
 		rule("snapshot.storage.k8s.io", "volumesnapshots", "get", "list", "watch", "update", "patch"),
-		rule("snapshot.storage.k8s.io", "volumesnapshotcontents", "get", "list"),
+		rule("snapshot.storage.k8s.io", "volumesnapshotcontents", "get", "list", "watch"),
 		// Whether a claim may be made from something in another namespace.
 		rule("gateway.networking.k8s.io", "referencegrants", "get", "list", "watch"),
+		// Where there is room, for admission's hints.
+		rule("storage.k8s.io", "csistoragecapacities", "get", "list", "watch"),
+		// Whom API servers trust that call the webhooks, and for which classes they do.
+		named(rule("admissionregistration.k8s.io", "mutatingwebhookconfigurations", "list", "watch", "patch"), mutate),
+		named(rule("admissionregistration.k8s.io", "validatingwebhookconfigurations", "list", "watch", "patch"), validate, contents),
 	}
 }
 
-// namespaceRules are what Berth may do in its own namespace.
-func namespaceRules() []rbacv1.PolicyRule {
+// namespaceRules are what the Berth of a service account may do in its own namespace.
+func namespaceRules(account string) []rbacv1.PolicyRule {
 	return []rbacv1.PolicyRule{
 		// Leader election.
 		rule("coordination.k8s.io", "leases", "get", "create", "update"),
 		// The journal of what is about to be created.
 		rule("", "configmaps", "get", "create", "patch"),
+		// The authority of admission's certificates. A creation has no name that could be compared.
+		named(rule("", "secrets", "get", "list", "watch", "update"), authoritySecret(account)),
+		rule("", "secrets", "create"),
 	}
 }
 
 func rule(group, resource string, verbs ...string) rbacv1.PolicyRule {
 	return rbacv1.PolicyRule{APIGroups: []string{group}, Resources: []string{resource}, Verbs: verbs}
+}
+
+// named limits a rule to objects of these names.
+func named(rule rbacv1.PolicyRule, names ...string) rbacv1.PolicyRule {
+	rule.ResourceNames = names
+	return rule
 }
 
 // BerthMay says whether the rights of Berth include what a request was for.
@@ -66,13 +82,15 @@ func BerthMay(request *AuditEvent) bool {
 	if object.Subresource != "" {
 		resource += "/" + object.Subresource
 	}
-	rules := clusterRules()
+	account := request.User.Username[strings.LastIndexByte(request.User.Username, ':')+1:]
+	rules := clusterRules(account)
 	if object.Namespace == BerthNamespace {
-		rules = append(rules, namespaceRules()...)
+		rules = append(rules, namespaceRules(account)...)
 	}
 	return slices.ContainsFunc(rules, func(rule rbacv1.PolicyRule) bool {
 		return slices.Contains(rule.APIGroups, object.APIGroup) &&
-			slices.Contains(rule.Resources, resource) && slices.Contains(rule.Verbs, request.Verb)
+			slices.Contains(rule.Resources, resource) && slices.Contains(rule.Verbs, request.Verb) &&
+			(len(rule.ResourceNames) == 0 || slices.Contains(rule.ResourceNames, object.Name))
 	})
 }
 
@@ -102,7 +120,7 @@ func ensureBerthAccount(ctx context.Context, c *ControlPlane, name string) error
 		return err
 	}
 	_, err = rbac.ClusterRoles().Create(ctx,
-		&rbacv1.ClusterRole{ObjectMeta: meta, Rules: clusterRules()}, metav1.CreateOptions{})
+		&rbacv1.ClusterRole{ObjectMeta: meta, Rules: clusterRules(name)}, metav1.CreateOptions{})
 	if err = unlessExists(err); err != nil {
 		return err
 	}
@@ -113,7 +131,7 @@ func ensureBerthAccount(ctx context.Context, c *ControlPlane, name string) error
 		return err
 	}
 	_, err = rbac.Roles(BerthNamespace).Create(ctx,
-		&rbacv1.Role{ObjectMeta: local, Rules: namespaceRules()}, metav1.CreateOptions{})
+		&rbacv1.Role{ObjectMeta: local, Rules: namespaceRules(name)}, metav1.CreateOptions{})
 	if err = unlessExists(err); err != nil {
 		return err
 	}

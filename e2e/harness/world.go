@@ -111,6 +111,10 @@ func (w *World) StartBerth(ctx context.Context, options BerthOptions) (*Berth, e
 	if options.Socket == "" {
 		options.Socket = w.Driver.Socket
 	}
+	if options.Admission != nil && options.Admission.Account == "" {
+		options.Admission = new(*options.Admission)
+		options.Admission.Account = "berth-" + w.Name
+	}
 	return StartBerth(ctx, filepath.Join(w.Dir, "berth"), options)
 }
 

@@ -28,7 +28,7 @@ func TestHelpIsGroupedAndComplete(t *testing.T) {
 	if code != 0 {
 		t.Fatalf("exit code %d", code)
 	}
-	for _, group := range []string{"CSI driver flags:", "Kubernetes flags:", "Provisioning flags:", "Leader election flags:", "Diagnostics flags:", "Logging flags:"} {
+	for _, group := range []string{"CSI driver flags:", "Kubernetes flags:", "Process flags:", "Provisioning flags:", "Admission flags:", "Leader election flags:", "Diagnostics flags:", "Logging flags:"} {
 		if !strings.Contains(stdout, group) {
 			t.Errorf("no group %q", group)
 		}
@@ -73,6 +73,22 @@ func TestWrongFlagsAreOneLine(t *testing.T) {
 		"profiles without an address":   {[]string{"--enable-pprof"}, "--enable-pprof needs --http-endpoint"},
 		"an unknown log format":         {[]string{"--logging-format", "xml"}, "logging"},
 		"several at once, in one line":  {[]string{"--worker-threads", "0", "--timeout", "0s"}, "--timeout must be positive, not 0s; --worker-threads"},
+		"a component nobody knows":      {[]string{"--components", "attacher"}, `--components: there is no "attacher"`},
+		"a component of later":          {[]string{"--components", "provisioner,capacity"}, "--components: capacity is not there yet"},
+		"no components":                 {[]string{"--components", ""}, "--components must name at least one"},
+		"webhooks of no driver":         {[]string{"--components", "webhook", "--admission-service-names", "a"}, "--driver-name is required with --components=webhook"},
+		"a driver name that is none":    {[]string{"--driver-name", "a b"}, `--driver-name "a b" is no name of a driver`},
+		"webhooks without a name":       {withAdmission(), "--admission-service-names is required"},
+		"a name that is none":           {withAdmission("--admission-service-names", "a b"), `"a b" is neither a DNS name nor an IP address`},
+		"a rotation without time":       {withAdmission("--admission-service-names", "a", "--admission-certificate-lifetime", "1s"), "certificate lifetime (1s) must be at least"},
+		"a port without a colon":        {withAdmission("--admission-service-names", "a", "--admission-address", "8443"), `--admission-address "8443" is not of the form`},
+		"certificates from nowhere":     {withAdmission("--admission-certificates", "acme"), `--admission-certificates must be self-managed or files, not "acme"`},
+		"files without names":           {withAdmission("--admission-certificates", "files"), "needs --admission-certificate-file and --admission-key-file"},
+		"files that are not asked for":  {withAdmission("--admission-service-names", "a", "--admission-key-file", "k"), "take --admission-certificates=files"},
+		"an old version of TLS":         {withAdmission("--admission-service-names", "a", "--admission-tls-min-version", "VersionTLS11"), "--admission-tls-min-version must be VersionTLS12 or VersionTLS13"},
+		"a cipher suite nobody knows":   {withAdmission("--admission-service-names", "a", "--admission-tls-cipher-suites", "ROT13"), "--admission-tls-cipher-suites"},
+		"clients without an authority":  {withAdmission("--admission-service-names", "a", "--admission-client-names", "b"), "--admission-client-names needs --admission-client-ca-file"},
+		"a negative drain time":         {withAdmission("--admission-service-names", "a", "--admission-drain", "-1s"), "--admission-drain must not be negative"},
 		"a kubeconfig that isn't there": {[]string{"--kubeconfig", "/nowhere"}, `kubeconfig "/nowhere"`},
 	}
 	for name, tt := range tests {
@@ -85,6 +101,27 @@ func TestWrongFlagsAreOneLine(t *testing.T) {
 				t.Errorf("got %q, want one line with %q", stderr, tt.want)
 			}
 		})
+	}
+}
+
+// withAdmission is a command line with the webhooks.
+func withAdmission(flags ...string) []string {
+	return append([]string{"--components", "provisioner,webhook"}, flags...)
+}
+
+func TestAdmissionsFlagsCountOnlyWithIt(t *testing.T) {
+	options, err := NewOptions()
+	if err != nil {
+		t.Fatal(err)
+	}
+	options.Admission.Certificates = "acme"
+	if err := options.Validate(); err != nil {
+		t.Errorf("without the webhooks: %v", err)
+	}
+	options.Components = ComponentOptions{Components: []string{componentWebhook}, DriverName: "driver"}
+	options.Driver.Address = "nowhere"
+	if err := options.Validate(); err == nil || strings.Contains(err.Error(), "--csi-address") {
+		t.Errorf("got %v, want an error that does not speak of a driver", err)
 	}
 }
 
