@@ -44,6 +44,8 @@ func TestStartWithBadInputIsOneClearLine(t *testing.T) {
 		"a driver without a controller": {
 			[]string{"--csi-address=" + nodeOnly.Socket}, []string{"node-only.csi.berth.dev", "CONTROLLER_SERVICE"},
 		},
+		"a driver of another name":   {[]string{"--driver-name=other.csi.berth.dev"}, []string{"other.csi.berth.dev", shared.Driver.Name}},
+		"webhooks without a name":    {[]string{"--components=provisioner,webhook"}, []string{"--admission-service-names"}},
 		"no kubeconfig":              {[]string{"--kubeconfig=" + dir + "/none"}, []string{dir + "/none"}},
 		"a kubeconfig that is none":  {[]string{"--kubeconfig=" + nonsense}, []string{nonsense}},
 		"an API server that is down": {[]string{"--kubeconfig=" + deadKubeconfig(t, dir, account)}, []string{"127.0.0.1:1"}},

@@ -122,11 +122,11 @@ func OnlyIn(namespaces ...string) func(*Webhooks) {
 	}
 }
 
-// Mandatory is an edit of Webhooks: what cannot be asked about is refused.
+// Mandatory is an edit of Webhooks: claims that cannot be asked about are refused. The contents of snapshots belong to no namespace, so that
+// stories beside this one would be refused theirs.
 func Mandatory(w *Webhooks) {
 	w.MutateClaims.Webhooks[0].FailurePolicy = new(admissionregistrationv1.Fail)
 	w.ValidateClaims.Webhooks[0].FailurePolicy = new(admissionregistrationv1.Fail)
-	w.ValidateContents.Webhooks[0].FailurePolicy = new(admissionregistrationv1.Fail)
 }
 
 // Install creates the webhook configurations.

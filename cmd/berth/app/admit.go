@@ -59,18 +59,24 @@ type admission struct {
 	topology atomic.Bool
 }
 
+// subject is the driver whose claims are admitted, as far as it is known before it has answered.
+type subject struct {
+	driver, inTree string
+	topology       bool
+}
+
 // newAdmission prepares to serve, and adds to the informers what reviews look up.
-func newAdmission(config *AdmissionConfig, driver, inTree string, factory informers.SharedInformerFactory, registry prometheus.Registerer,
+func newAdmission(config *AdmissionConfig, of subject, factory informers.SharedInformerFactory, registry prometheus.Registerer,
 	logger klog.Logger,
 ) (*admission, error) {
-	a := &admission{driver: driver, config: config}
-	a.topology.Store(config.Enabled && config.Topology)
+	a := &admission{driver: of.driver, config: config}
+	a.topology.Store(config.Enabled && of.topology)
 	lookups, err := a.lookups(factory)
 	if err != nil {
 		return nil, err
 	}
 	reviews := config.Webhook
-	reviews.Driver, reviews.InTree, reviews.Topology = driver, inTree, a.topology.Load
+	reviews.Driver, reviews.InTree, reviews.Topology = of.driver, of.inTree, a.topology.Load
 	reviews.Lookups, reviews.Metrics, reviews.Logger = lookups, registry, logger.WithName("admission")
 	if err := reviews.Validate(); err != nil {
 		return nil, fmt.Errorf("admission: %w", err)

@@ -144,7 +144,11 @@ func (p *process) run(ctx context.Context) error {
 	if p.config.Admission == nil {
 		return p.provision(ctx, caches, found, nil)
 	}
-	a, err := newAdmission(p.config.Admission, name, inTree, factory, p.registry, klog.FromContext(ctx))
+	of := subject{driver: name, inTree: inTree, topology: p.config.Admission.Topology}
+	if found != nil {
+		of.topology = found.driver.Topology
+	}
+	a, err := newAdmission(p.config.Admission, of, factory, p.registry, klog.FromContext(ctx))
 	if err != nil {
 		return err
 	}
