@@ -153,7 +153,15 @@ func (r *running) end() {
 	}
 }
 
-func (r *running) get(client *http.Client) (*http.Response, string) {
+// reply is what a client gets.
+type reply struct {
+	status int
+	proto  string
+	close  bool // the client is asked to close the connection
+	body   string
+}
+
+func (r *running) get(client *http.Client) reply {
 	r.t.Helper()
 	response, err := client.Get(r.url)
 	if err != nil {
@@ -164,7 +172,7 @@ func (r *running) get(client *http.Client) (*http.Response, string) {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	return response, strings.TrimSpace(string(body))
+	return reply{response.StatusCode, response.Proto, response.Close, strings.TrimSpace(string(body))}
 }
 
 func eventually(t *testing.T, what string, ok func() bool) {
@@ -182,15 +190,14 @@ func TestDrainingServesOnAndSendsClientsElsewhere(t *testing.T) {
 	a := newAuthority(t)
 	r := run(t, a, func(*Config) {})
 	client := a.client()
-	response, body := r.get(client)
-	if response.StatusCode != http.StatusOK || body != "served" || response.Close || response.ProtoMajor != 1 {
-		t.Errorf("got %s %s %q, close %v", response.Proto, response.Status, body, response.Close)
+	if got, want := r.get(client), (reply{http.StatusOK, "HTTP/1.1", false, "served"}); got != want {
+		t.Errorf("got %+v, want %+v", got, want)
 	}
 	r.stop()
 	eventually(t, "it is not ready any more", func() bool { return r.Check(nil) != nil })
 	for range 2 { // on the connection that was kept, and on a new one
-		if response, body = r.get(client); body != "served" || !response.Close {
-			t.Errorf("while draining: %q, close %v", body, response.Close)
+		if got, want := r.get(client), (reply{http.StatusOK, "HTTP/1.1", true, "served"}); got != want {
+			t.Errorf("while draining: got %+v, want %+v", got, want)
 		}
 	}
 	select {
@@ -199,7 +206,8 @@ func TestDrainingServesOnAndSendsClientsElsewhere(t *testing.T) {
 	default:
 	}
 	r.end()
-	if _, err := client.Get(r.url); err == nil {
+	if response, err := client.Get(r.url); err == nil {
+		response.Body.Close()
 		t.Error("it serves after its end")
 	}
 }
@@ -241,9 +249,8 @@ func TestClientsNeedACertificateThatIsAccepted(t *testing.T) {
 				}
 				return &tt.certificates[0], nil
 			}
-			response, body := r.get(client)
-			if response.StatusCode != tt.status || !strings.Contains(body, tt.says) {
-				t.Errorf("got %d %q, want %d %q", response.StatusCode, body, tt.status, tt.says)
+			if got := r.get(client); got.status != tt.status || !strings.Contains(got.body, tt.says) {
+				t.Errorf("got %+v, want %d %q", got, tt.status, tt.says)
 			}
 		})
 	}
