@@ -22,6 +22,7 @@ import (
 	gatewayv1beta1 "sigs.k8s.io/gateway-api/apis/v1beta1"
 
 	"github.com/berth-csi/berth/datasource"
+	"github.com/berth-csi/berth/internal/static"
 	"github.com/berth-csi/berth/topology"
 )
 
@@ -275,7 +276,7 @@ func cached(tb testing.TB, objects ...any) Lookups {
 	tb.Helper()
 	classes := cache.NewIndexer(cache.MetaNamespaceKeyFunc, nil)
 	claims := cache.NewIndexer(cache.MetaNamespaceKeyFunc, cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc})
-	volumes := cache.NewIndexer(cache.MetaNamespaceKeyFunc, cache.Indexers{indexUnclaimed: unclaimedByClass, indexReserved: reservedByClaim})
+	volumes := cache.NewIndexer(cache.MetaNamespaceKeyFunc, static.Indexers())
 	rooms := &RoomIndex{classes: map[string]*classRooms{}}
 	snapshots, contents := watched[snapshotv1.VolumeSnapshot]{}, watched[snapshotv1.VolumeSnapshotContent]{}
 	for _, object := range objects {
@@ -303,7 +304,7 @@ func cached(tb testing.TB, objects ...any) Lookups {
 	return Lookups{
 		Classes: storagev1listers.NewStorageClassLister(classes),
 		Claims:  corev1listers.NewPersistentVolumeClaimLister(claims),
-		Volumes: &VolumeIndex{volumes}, Rooms: rooms, Sources: noLiveReads(tb),
+		Volumes: static.Over(volumes), Rooms: rooms, Sources: noLiveReads(tb),
 		Snapshots: snapshotsWatched{snapshots}, Contents: contentsWatched{contents},
 	}
 }

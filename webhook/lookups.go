@@ -16,6 +16,7 @@ import (
 	gatewayv1beta1 "sigs.k8s.io/gateway-api/apis/v1beta1"
 
 	"github.com/berth-csi/berth/datasource"
+	"github.com/berth-csi/berth/internal/static"
 	"github.com/berth-csi/berth/topology"
 )
 
@@ -140,8 +141,7 @@ func (l Lookups) whereIs(reference datasource.Reference, namespace, driver strin
 		return nil
 	}
 	volume := l.Volumes.Get(claim.Spec.VolumeName)
-	if volume == nil || volume.Spec.CSI == nil || volume.Spec.CSI.Driver != driver ||
-		volume.Spec.ClaimRef == nil || !reservedFor(volume, claim) {
+	if volume == nil || volume.Spec.CSI == nil || volume.Spec.CSI.Driver != driver || !static.ReservedFor(volume, claim) {
 		return nil
 	}
 	return segmentsOf(volume.Spec.NodeAffinity)

@@ -133,58 +133,6 @@ func TestMutate(t *testing.T) {
 	}
 }
 
-func TestStaticVolumes(t *testing.T) {
-	tests := map[string]struct {
-		volume *corev1.PersistentVolume
-		want   bool
-	}{
-		"available, and all fits":   {makeVolume(), true},
-		"about to become available": {makeVolume(inPhase(corev1.VolumePending)), true},
-		"as new as can be":          {makeVolume(inPhase("")), true},
-		"the class in the old annotation": {makeVolume(func(volume *corev1.PersistentVolume) {
-			volume.Annotations, volume.Spec.StorageClassName = map[string]string{corev1.BetaStorageClassAnnotation: "fast"}, ""
-		}), true},
-		"a capacity that nobody told":           {makeVolume(func(volume *corev1.PersistentVolume) { volume.Spec.Capacity = nil }), true},
-		"access modes that nobody told":         {makeVolume(func(volume *corev1.PersistentVolume) { volume.Spec.AccessModes = nil }), true},
-		"a mode that nobody told":               {makeVolume(func(volume *corev1.PersistentVolume) { volume.Spec.VolumeMode = nil }), true},
-		"reserved for the claim":                {makeVolume(claimedBy("data", "")), true},
-		"reserved for it, and otherwise unlike": {makeVolume(claimedBy("data", ""), func(volume *corev1.PersistentVolume) { volume.Spec.StorageClassName = "other" }), true},
-		"reserved for a claim of another name":  {makeVolume(claimedBy("other", "")), false},
-		"reserved for one that had the name":    {makeVolume(claimedBy("data", "old-uid")), false},
-		"released by one that had the name":     {makeVolume(claimedBy("data", ""), inPhase(corev1.VolumeReleased)), false},
-		"another claim's":                       {makeVolume(claimedBy("other", "uid"), inPhase(corev1.VolumeBound)), false},
-		"another class":                         {makeVolume(func(volume *corev1.PersistentVolume) { volume.Spec.StorageClassName = "slow" }), false},
-		"another mode":                          {makeVolume(func(volume *corev1.PersistentVolume) { volume.Spec.VolumeMode = new(corev1.PersistentVolumeBlock) }), false},
-		"another attributes class":              {makeVolume(func(volume *corev1.PersistentVolume) { volume.Spec.VolumeAttributesClassName = new("gold") }), false},
-		"not all access modes": {makeVolume(func(volume *corev1.PersistentVolume) {
-			volume.Spec.AccessModes = []corev1.PersistentVolumeAccessMode{corev1.ReadOnlyMany}
-		}), false},
-		"too small": {makeVolume(func(volume *corev1.PersistentVolume) {
-			volume.Spec.Capacity = corev1.ResourceList{corev1.ResourceStorage: *new(makeClaim(requesting("1Mi")).Spec.Resources.Requests[corev1.ResourceStorage])}
-		}), false},
-		"being deleted":                         {makeVolume(func(volume *corev1.PersistentVolume) { volume.DeletionTimestamp = deletion() }), false},
-		"failed, which only a person can mend":  {makeVolume(inPhase(corev1.VolumeFailed)), false},
-		"reserved for the claim, being deleted": {makeVolume(claimedBy("data", ""), func(volume *corev1.PersistentVolume) { volume.DeletionTimestamp = deletion() }), false},
-		"reserved for one of another namespace": {makeVolume(func(volume *corev1.PersistentVolume) {
-			volume.Spec.ClaimRef = &corev1.ObjectReference{Namespace: "far", Name: "data"}
-		}), false},
-		"reserved in words that name no-one yet": {makeVolume(func(volume *corev1.PersistentVolume) { volume.Spec.ClaimRef = &corev1.ObjectReference{} }), false},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			if got := inPlay(makeClaim(), []*corev1.PersistentVolume{tt.volume}); got != tt.want {
-				t.Errorf("in play: %v, want %v", got, tt.want)
-			}
-			// What the index finds is all that can be in play.
-			found := cached(t, tt.volume).Volumes
-			all := append(found.Unclaimed("fast"), found.ReservedFor(objectName("ns", "data"))...)
-			if got := inPlay(makeClaim(), all); got != tt.want {
-				t.Errorf("found by the index, in play: %v, want %v", got, tt.want)
-			}
-		})
-	}
-}
-
 func TestMutateTakesAVolumeReservedForTheClaimItIs(t *testing.T) {
 	claim := makeClaim()
 	claim.UID = "uid"

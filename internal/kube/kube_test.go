@@ -61,6 +61,11 @@ func TestTrim(t *testing.T) {
 		return pv
 	}
 	ref := &corev1.ObjectReference{Namespace: "n", Name: "c", UID: "u"}
+	unclaimed := volume("other")
+	unclaimed.Annotations[corev1.BetaStorageClassAnnotation] = "old"
+	unclaimed.Spec.ClaimRef, unclaimed.Status.Phase = nil, corev1.VolumeAvailable
+	unclaimed.Spec.AccessModes, unclaimed.Spec.VolumeMode, unclaimed.Spec.VolumeAttributesClassName = pending.AccessModes, &mode, &class
+	unclaimed.Spec.Capacity = corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("1Gi"), corev1.ResourceCPU: resource.MustParse("1")}
 	pvName := "pv"
 	tests := map[string]struct{ in, want any }{
 		"a pending claim keeps its spec": {&corev1.PersistentVolumeClaim{ObjectMeta: meta("x"), Spec: pending},
@@ -71,7 +76,13 @@ func TestTrim(t *testing.T) {
 			Spec: corev1.PersistentVolumeSpec{ClaimRef: ref, StorageClassName: "fast", PersistentVolumeReclaimPolicy: corev1.PersistentVolumeReclaimDelete,
 				PersistentVolumeSource: corev1.PersistentVolumeSource{CSI: &corev1.CSIPersistentVolumeSource{Driver: "driver", VolumeHandle: "h"}}},
 			Status: corev1.PersistentVolumeStatus{Phase: corev1.VolumeBound}}},
-		"another driver's volume is hardly there": {volume("other"), &corev1.PersistentVolume{ObjectMeta: slim, Spec: corev1.PersistentVolumeSpec{ClaimRef: ref}}},
+		"another driver's volume is hardly there": {volume("other"), &corev1.PersistentVolume{ObjectMeta: slim, Spec: corev1.PersistentVolumeSpec{ClaimRef: ref},
+			Status: corev1.PersistentVolumeStatus{Phase: corev1.VolumeBound}}},
+		"a volume that no claim has keeps what claims are matched by": {unclaimed, &corev1.PersistentVolume{
+			ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "x", UID: "uid", ResourceVersion: "7", Annotations: map[string]string{corev1.BetaStorageClassAnnotation: "old"}},
+			Spec: corev1.PersistentVolumeSpec{StorageClassName: "fast", AccessModes: pending.AccessModes, VolumeMode: &mode, VolumeAttributesClassName: &class,
+				Capacity: corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("1Gi")}},
+			Status: corev1.PersistentVolumeStatus{Phase: corev1.VolumeAvailable}}},
 		"a node is its labels": {&corev1.Node{ObjectMeta: meta("x"), Status: corev1.NodeStatus{Images: []corev1.ContainerImage{{}}}},
 			&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "x", UID: "uid", ResourceVersion: "7", Labels: map[string]string{"zone": "a"}}}},
 		"a CSINode is our driver": {&storagev1.CSINode{ObjectMeta: meta("x"), Spec: storagev1.CSINodeSpec{Drivers: []storagev1.CSINodeDriver{

@@ -149,10 +149,14 @@ const (
 	migratedTo    = "pv.kubernetes.io/migrated-to"
 )
 
-// trimVolume keeps what deletion needs of this driver's volumes, and of others' no more than that they exist. An in-tree volume that the
-// driver took over is kept whole: translating it needs its source, its labels and its node affinity.
+// trimVolume keeps what deletion needs of this driver's volumes, and of others' no more than that they exist and, while no claim has them, what a
+// claim is matched by. An in-tree volume that the driver took over is kept whole: translating it needs its source, its labels and its node affinity.
 func trimVolume(pv *corev1.PersistentVolume, driver, inTree string) *corev1.PersistentVolume {
 	slim := &corev1.PersistentVolume{ObjectMeta: identity(pv.ObjectMeta)}
+	slim.Status.Phase = pv.Status.Phase
+	if pv.Spec.ClaimRef == nil {
+		keepMatched(slim, pv)
+	}
 	if pv.Spec.ClaimRef != nil {
 		slim.Spec.ClaimRef = &corev1.ObjectReference{
 			Namespace: pv.Spec.ClaimRef.Namespace, Name: pv.Spec.ClaimRef.Name, UID: pv.Spec.ClaimRef.UID,
@@ -173,8 +177,21 @@ func trimVolume(pv *corev1.PersistentVolume, driver, inTree string) *corev1.Pers
 	slim.Finalizers = pv.Finalizers
 	slim.Spec.PersistentVolumeReclaimPolicy = pv.Spec.PersistentVolumeReclaimPolicy
 	slim.Spec.StorageClassName = pv.Spec.StorageClassName
-	slim.Status.Phase = pv.Status.Phase
 	return slim
+}
+
+// keepMatched keeps of a volume that no claim has what package static matches claims by.
+func keepMatched(slim, pv *corev1.PersistentVolume) {
+	slim.Spec.StorageClassName = pv.Spec.StorageClassName
+	slim.Spec.AccessModes = pv.Spec.AccessModes
+	slim.Spec.VolumeMode = pv.Spec.VolumeMode
+	slim.Spec.VolumeAttributesClassName = pv.Spec.VolumeAttributesClassName
+	if size, ok := pv.Spec.Capacity[corev1.ResourceStorage]; ok {
+		slim.Spec.Capacity = corev1.ResourceList{corev1.ResourceStorage: size}
+	}
+	if class, ok := pv.Annotations[corev1.BetaStorageClassAnnotation]; ok {
+		slim.Annotations = map[string]string{corev1.BetaStorageClassAnnotation: class}
+	}
 }
 
 func trimCSINode(node *storagev1.CSINode, driver string) *storagev1.CSINode {
