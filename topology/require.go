@@ -34,6 +34,8 @@ type Need struct {
 	// Round is in how many requests before this one the driver had no room. It moves the window of Limit segments on, for Immediate
 	// binding only: with a selected node it is the scheduler who tries another.
 	Round int
+	// Hint are the segments that had better be tried first, the best first, as ParseHint reads them; for Immediate binding only.
+	Hint []Segment
 }
 
 // Require decides what to require, by the rules that users of the established provisioner know:
@@ -45,6 +47,8 @@ type Need struct {
 //	Immediate  any     yes      any       | allowed     rotated by the claim's name
 //	Immediate  any     no       yes       | candidates  rotated by the claim's name
 //	Immediate  any     no       no        | none: the driver chooses
+//
+// With a hint, what it names of a rotated list comes first (see requireHinted).
 //
 // Where there are more than Need.Limit segments, both lists are the same window of that many: the segments that would come first among
 // the preferred, and for Immediate binding the next ones in each Round.
@@ -76,6 +80,9 @@ func requireImmediate(need Need) (*Requirement, error) {
 	segments := need.segments()
 	switch {
 	case len(segments) > 0:
+		if hinted := requireHinted(need, segments); hinted != nil {
+			return hinted, nil
+		}
 		return window(segments, need.first(len(segments)), need.Limit), nil
 	case need.Allowed != nil:
 		return nil, errors.New("nothing satisfies the class's allowed topologies")
