@@ -163,6 +163,7 @@ func (c *Controller) CreateVolume(ctx context.Context, request *csipb.CreateVolu
 	err := c.Creates.Do(ctx, func() (err error) {
 		ctx, cancel := context.WithTimeout(ctx, c.timeout)
 		defer cancel()
+		Sent(ctx)
 		answer, err = c.client.CreateVolume(ctx, request)
 		return err
 	})
@@ -184,6 +185,7 @@ func (c *Controller) DeleteVolume(ctx context.Context, request *csipb.DeleteVolu
 	return c.Deletes.Do(ctx, func() error {
 		ctx, cancel := context.WithTimeout(ctx, c.timeout)
 		defer cancel()
+		Sent(ctx)
 		_, err := c.client.DeleteVolume(ctx, request)
 		return err
 	})
@@ -201,6 +203,21 @@ func grpcCode(err error) (codes.Code, string, bool) {
 	}
 	message := carrier.GRPCStatus().Message()
 	return carrier.GRPCStatus().Code(), message, !strings.HasPrefix(message, ownPrefix)
+}
+
+type sentKey struct{}
+
+// WhenSent has f called at the moment at which a call that is made with the context is sent, which may be long after it was made (Limit). f is called by
+// the goroutine that makes the call.
+func WhenSent(ctx context.Context, f func()) context.Context {
+	return context.WithValue(ctx, sentKey{}, f)
+}
+
+// Sent does what WhenSent asks for. Whoever makes a call to a driver calls it right before.
+func Sent(ctx context.Context) {
+	if f, ok := ctx.Value(sentKey{}).(func()); ok {
+		f()
+	}
 }
 
 // Migrated marks the calls made with a context as being for an in-tree volume that the driver has taken over, or for one of its own, for

@@ -35,8 +35,8 @@ func NewReader(config ReaderConfig) *Reader { return &Reader{config} }
 // not exist is a fact; an error means that something could not be read.
 //
 // All objects are read live. A verdict leads to a call that is not undone easily, so no cache that lags should give it. The informers
-// would not do for the source claim anyway: they drop a claim's phase and, once it has a volume, its request and its mode, because nobody
-// else reads them (internal/kube, Trim).
+// would not do for a source claim anyway: once it has a volume they drop its request and its mode, because nobody else reads them
+// (internal/kube, Trim).
 func (r *Reader) Gather(ctx context.Context, reference Reference) (Facts, error) {
 	var facts Facts
 	err := r.gatherGrants(ctx, reference, &facts)

@@ -147,9 +147,11 @@ func (w *written) by(name string) (claim types.UID, ok bool) {
 type placeless struct {
 	wake func(ClaimKey)
 
-	mu    sync.Mutex
-	keys  map[ClaimKey]bool
-	timer *time.Timer // nil: none is running
+	mu      sync.Mutex
+	keys    map[ClaimKey]bool
+	timer   *time.Timer // nil: none is running
+	stopped bool
+	waking  sync.WaitGroup // one while a timer runs, and until what it does is done
 }
 
 const placelessDelay = time.Second
@@ -171,9 +173,25 @@ func (p *placeless) set(key ClaimKey, waits bool) {
 func (p *placeless) changed() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.timer == nil && len(p.keys) > 0 {
-		p.timer = time.AfterFunc(placelessDelay, p.wakeAll)
+	if p.timer == nil && len(p.keys) > 0 && !p.stopped {
+		p.waking.Add(1)
+		p.timer = time.AfterFunc(placelessDelay, func() {
+			defer p.waking.Done()
+			p.wakeAll()
+		})
 	}
+}
+
+// stop ends it: nobody is woken any more when it returns.
+func (p *placeless) stop() {
+	p.mu.Lock()
+	p.stopped = true
+	if p.timer != nil && p.timer.Stop() {
+		p.timer = nil
+		p.waking.Done()
+	}
+	p.mu.Unlock()
+	p.waking.Wait()
 }
 
 func (p *placeless) wakeAll() {
@@ -187,20 +205,20 @@ func (p *placeless) wakeAll() {
 	}
 }
 
-// announcements are the claims that were told once what is told once.
+// announcements are the claims that were told once what is told once, and about what.
 type announcements struct {
 	mu   sync.Mutex
-	made map[types.UID]bool
+	made map[types.UID][]string
 }
 
-// first reports whether the claim has not been told yet, and notes that it is.
-func (a *announcements) first(claim types.UID) bool {
+// first reports whether the claim has not been told about something yet, and notes that it is.
+func (a *announcements) first(claim types.UID, about string) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.made[claim] {
+	if slices.Contains(a.made[claim], about) {
 		return false
 	}
-	a.made[claim] = true
+	a.made[claim] = append(a.made[claim], about)
 	return true
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/berth-csi/berth/csi"
 	"github.com/berth-csi/berth/datasource"
 	"github.com/berth-csi/berth/internal/worker"
+	"github.com/berth-csi/berth/topology"
 )
 
 // workClaim takes one claim one step on: gather, decide, act. After a step whose result decides anew (a volume was created) it gathers
@@ -45,15 +46,19 @@ func (c *Controller) act(ctx context.Context, key ClaimKey, in Input) worker.Res
 	decided := Decide(in)
 	refused, _ := decided.(Refuse)
 	c.placeless.set(key, refused.Place)
+	c.noteLeft(key, in, decided)
 	switch action := decided.(type) {
 	case Leave:
 		klog.FromContext(ctx).V(4).Info("Claim left alone", "claim", key, "why", action.Why)
 		return worker.Done()
 	case LeaveToPopulator:
-		if c.announced.first(key.UID) {
+		if c.announced.first(key.UID, "populator") {
 			c.event(claimReference(in.Claim), corev1.EventTypeNormal, ReasonProvisioning, action.Message)
 		}
 		return worker.Done()
+	case LeaveToBinder:
+		klog.FromContext(ctx).V(2).Info("Claim left to the controller-manager, which may bind it to a volume that exists", "claim", key, "volume", action.Volume, "for", action.For)
+		return c.leaveToBinder(key, in, action)
 	case Refuse:
 		c.failed(claimReference(in.Claim), metricLabels(in.Claim), action.Message)
 		return worker.Backoff(errors.New(action.Message))
@@ -64,6 +69,8 @@ func (c *Controller) act(ctx context.Context, key ClaimKey, in Input) worker.Res
 	case LookUp:
 		return c.lookUp(ctx, key, action.Reference)
 	case Create:
+		c.passOver(in)
+		c.hintIgnored(in)
 		return c.create(ctx, key, action.Attempt, in.Source)
 	case Settle:
 		c.settle(ctx, key, action.Attempt)
@@ -111,6 +118,7 @@ func (c *Controller) gatherClaim(ctx context.Context, key ClaimKey) (Input, erro
 	if err := c.gatherClass(ctx, &in); err != nil {
 		return in, err
 	}
+	in.Static = c.gatherStatic(in)
 	if c.settings.Driver.Topology {
 		in.Place = c.gatherPlace(in.Claim)
 		in.Round = c.attempts.round(key.UID)
@@ -166,7 +174,9 @@ func absent[T any](object *T, err error) (*T, error) {
 func (c *Controller) gatherPlace(claim *corev1.PersistentVolumeClaim) Place {
 	node := selectedNode(claim)
 	if node == "" {
-		return Place{Candidates: c.config.Topology.RegisteredSegments()}
+		place := Place{Candidates: c.config.Topology.RegisteredSegments()}
+		place.Hint, place.HintProblem = hintOf(claim, c.settings.Driver.Name)
+		return place
 	}
 	selected, err := c.config.Topology.NodeSegment(node)
 	if err != nil {
@@ -177,6 +187,27 @@ func (c *Controller) gatherPlace(claim *corev1.PersistentVolumeClaim) Place {
 		Selected:   selected,
 		Candidates: c.config.Topology.LabelledSegments(selected),
 		Full:       c.full.wait(volumehelpers.GetPersistentVolumeClaimClass(claim), selected, size.Value()),
+	}
+}
+
+// hintOf reads a claim's topology hint. One that cannot be read does not keep the claim from its volume: admission refuses such hints, so this one came
+// past it.
+func hintOf(claim *corev1.PersistentVolumeClaim, driver string) (hint []topology.Segment, problem string) {
+	text, ok := claim.Annotations[topology.HintKey(driver)]
+	if !ok {
+		return nil, ""
+	}
+	hint, err := topology.ParseHint(text)
+	if err != nil {
+		return nil, fmt.Sprintf("annotation %s is no topology hint and is ignored: %v", topology.HintKey(driver), err)
+	}
+	return hint, ""
+}
+
+// hintIgnored tells people, once, of a hint that cannot be read.
+func (c *Controller) hintIgnored(in Input) {
+	if in.Attempt == nil && in.Place.HintProblem != "" && c.announced.first(in.Claim.UID, "hint") {
+		c.event(claimReference(in.Claim), corev1.EventTypeWarning, ReasonHintIgnored, in.Place.HintProblem)
 	}
 }
 
@@ -191,7 +222,11 @@ func (c *Controller) noteRoom(attempt *Attempt, room bool) {
 	case room:
 		c.full.clear(attempt.Class, segment)
 	default:
-		c.full.note(attempt.Class, segment, attempt.Request.GetCapacityRange().GetRequiredBytes())
+		bytes := attempt.Request.GetCapacityRange().GetRequiredBytes()
+		c.full.note(attempt.Class, segment, bytes)
+		if c.config.Full != nil {
+			c.config.Full.Exhausted(attempt.Class, segment, bytes)
+		}
 	}
 }
 
@@ -220,15 +255,14 @@ func (c *Controller) create(ctx context.Context, key ClaimKey, attempt *Attempt,
 		c.failed(attempt.Claim, attempt.labels(), err.Error())
 		return worker.Backoff(err)
 	}
+	if attempt.began.IsZero() && c.overtaken(key, attempt) {
+		c.attempts.drop(key.UID)
+		return c.workClaim(ctx, key)
+	}
 	if attempt.began.IsZero() {
 		attempt.began = time.Now()
 	}
-	notice := time.AfterFunc(slowCall, func() {
-		c.event(attempt.Claim, corev1.EventTypeNormal, ReasonProvisioning,
-			fmt.Sprintf("driver %s is creating volume %s; that is taking longer than %s", c.settings.Driver.Name, attempt.Request.GetName(), slowCall))
-	})
-	volume, err := c.driver.CreateVolume(csi.Migrated(ctx, attempt.MigratedFrom != ""), csi.WithSecrets(attempt.Request, secrets))
-	notice.Stop()
+	volume, err := c.call(ctx, attempt, secrets)
 	result := Result{Outcome: csi.Classify(csi.CreateVolume, err), Volume: volume}
 	c.metrics.outcomes.WithLabelValues("CreateVolume", result.Outcome.Class.String()).Inc()
 
@@ -255,11 +289,29 @@ func (c *Controller) create(ctx context.Context, key ClaimKey, attempt *Attempt,
 		}
 		c.failed(attempt.Claim, attempt.labels(), step.Message)
 		if step.Infeasible {
-			return worker.BackoffAtLeast(infeasibleDelay, errors.New(step.Message))
+			return worker.BackoffAtLeast(min(infeasibleDelay, c.config.BackoffMax), errors.New(step.Message))
 		}
 		return worker.Backoff(errors.New(step.Message))
 	}
 	return worker.Done()
+}
+
+// call sends the attempt's request. People are told when the driver takes its time over it, which begins when the call's turn has come: while it waits
+// for that (csi.Limit) the driver knows nothing of it.
+func (c *Controller) call(ctx context.Context, attempt *Attempt, secrets map[string]string) (*csipb.Volume, error) {
+	var notice *time.Timer
+	defer func() {
+		if notice != nil {
+			notice.Stop()
+		}
+	}()
+	ctx = csi.WhenSent(csi.Migrated(ctx, attempt.MigratedFrom != ""), func() {
+		notice = time.AfterFunc(slowCall, func() {
+			c.event(attempt.Claim, corev1.EventTypeNormal, ReasonProvisioning,
+				fmt.Sprintf("driver %s is creating volume %s; that is taking longer than %s", c.settings.Driver.Name, attempt.Request.GetName(), slowCall))
+		})
+	})
+	return c.driver.CreateVolume(ctx, csi.WithSecrets(attempt.Request, secrets))
 }
 
 // store writes the volume's object. An object of that name that is there already is ours if it says so, not because of its name.
@@ -334,7 +386,7 @@ func (c *Controller) cleanUp(ctx context.Context, key ClaimKey, attempt *Attempt
 	defer cancel()
 	stored, err := absent(c.client.CoreV1().PersistentVolumes().Get(call, attempt.Template.Name, metav1.GetOptions{}))
 	if err != nil {
-		return worker.Backoff(fmt.Errorf("find out whether volume %q, which is to be deleted (%s), is stored: %w", handle, why, err))
+		return c.unknowing(attempt, fmt.Errorf("find out whether volume %q, which is to be deleted (%s), is stored: %w", handle, why, err))
 	}
 	if refersTo(c.settings, stored, handle) && isFor(stored, key.UID) {
 		c.settle(ctx, key, attempt) // somebody stored it, and the cache has not seen it yet
@@ -346,8 +398,9 @@ func (c *Controller) cleanUp(ctx context.Context, key ClaimKey, attempt *Attempt
 	}
 	secrets, err := c.readSecret(ctx, attempt.Secret)
 	if err != nil && !apierrors.IsNotFound(err) { // the secret may be gone with the claim's namespace; the driver may do without
-		return worker.Backoff(fmt.Errorf("read the secret for deleting volume %q (%s): %w", handle, why, err))
+		return c.unknowing(attempt, fmt.Errorf("read the secret for deleting volume %q (%s): %w", handle, why, err))
 	}
+	attempt.unread = time.Time{}
 	attempt.condemned = why
 	err = c.driver.DeleteVolume(csi.Migrated(ctx, attempt.MigratedFrom != ""), &csipb.DeleteVolumeRequest{VolumeId: handle, Secrets: secrets})
 	outcome := csi.Classify(csi.DeleteVolume, err)
@@ -364,6 +417,18 @@ func (c *Controller) cleanUp(ctx context.Context, key ClaimKey, attempt *Attempt
 	}
 	c.failed(attempt.Claim, attempt.labels(), why+"; the volume was deleted again")
 	return worker.BackoffAtLeast(rejectedDelay, errors.New(why))
+}
+
+// unknowing tries a clean-up again for which something could not be read. An API server that restarts is nobody's concern; if it takes long people are
+// told of a volume that is left over meanwhile.
+func (c *Controller) unknowing(attempt *Attempt, err error) worker.Result {
+	if attempt.unread.IsZero() {
+		attempt.unread = time.Now()
+	}
+	if time.Since(attempt.unread) > patience {
+		c.failed(attempt.Claim, attempt.labels(), "cannot delete a volume that nobody wants, will try again: "+err.Error())
+	}
+	return worker.Backoff(err)
 }
 
 // failed tells people and metrics that a claim got no volume this time.

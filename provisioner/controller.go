@@ -23,6 +23,7 @@ import (
 	gatewayclient "sigs.k8s.io/gateway-api/pkg/client/clientset/versioned"
 
 	"github.com/berth-csi/berth/datasource"
+	"github.com/berth-csi/berth/internal/static"
 	"github.com/berth-csi/berth/internal/worker"
 	"github.com/berth-csi/berth/provisioner/journal"
 	"github.com/berth-csi/berth/topology"
@@ -53,6 +54,12 @@ type Sources interface {
 	Gather(ctx context.Context, reference datasource.Reference) (datasource.Facts, error)
 }
 
+// FullObserver hears where the driver had no room for a volume.
+type FullObserver interface {
+	// Exhausted is called before the claim is given back to the scheduler, which had better know by then. It must not block.
+	Exhausted(class string, segment topology.Segment, bytes int64)
+}
+
 // Config is what a Controller is made of.
 type Config struct {
 	Settings Settings
@@ -67,8 +74,13 @@ type Config struct {
 	// Grants reads ReferenceGrants; nil without the gate CrossNamespaceVolumeDataSource.
 	Grants gatewayclient.Interface
 
+	// Full hears where the driver had no room; nil: nobody does.
+	Full FullObserver
+
 	// JournalName is the ConfigMap in JournalNamespace that records what is about to be created; empty: nothing does.
 	JournalName, JournalNamespace string
+	// LeftJournal is the ConfigMap in JournalNamespace that was the journal before it was turned off; empty: it is on, or nobody looks.
+	LeftJournal string
 
 	SourceWorkers int           // --cloning-protection-threads: sources whose protection is taken off at once
 	SweepInterval time.Duration // --snapshot-orphan-sweep-interval: how often protected sources are looked at; 0: only on events
@@ -114,6 +126,8 @@ type Controller struct {
 	placeless *placeless
 	holds     *holds
 	full      *fullSegments
+	static    *static.Index // over volumes
+	left      *left
 	upkeep    *pace
 	announced *announcements
 	storing   atomic.Int32 // objects being written
@@ -138,8 +152,9 @@ func New(config Config) (*Controller, error) {
 		deletion:     &deletions{byUID: map[types.UID]*deletion{}},
 		holds:        newHolds(),
 		full:         newFullSegments(),
+		left:         newLeft(),
 		upkeep:       newPace(upkeepInterval),
-		announced:    &announcements{made: map[types.UID]bool{}},
+		announced:    &announcements{made: map[types.UID][]string{}},
 	}
 	c.attempts = newAttempts(c.forget)
 	c.placeless = newPlaceless(func(key ClaimKey) { c.claimLoop.Wake(key) })
@@ -151,6 +166,10 @@ func New(config Config) (*Controller, error) {
 	}
 	if err := c.volumes.AddIndexers(cache.Indexers{indexVolumesByHandle: c.volumesByHandle}); err != nil {
 		return nil, fmt.Errorf("index volumes by handle: %w", err)
+	}
+	var err error
+	if c.static, err = static.NewIndex(c.volumes); err != nil {
+		return nil, err
 	}
 	if config.Grants != nil {
 		c.grants = datasource.NewGrantWatch(config.Grants, 0)
@@ -218,6 +237,7 @@ func (c *Controller) Run(ctx context.Context) error {
 	events.Go(func() { c.events.loop.Run(eventCtx) })
 	defer events.Wait()
 	defer stopEvents()
+	defer c.placeless.stop()
 
 	synced, remove, err := c.watch(logger)
 	defer remove()
@@ -259,6 +279,9 @@ func (c *Controller) lead(ctx context.Context) error {
 	loops.Go(func() { c.volumeLoop.Run(ctx) })
 	loops.Go(func() { c.sourceLoop.Run(ctx) })
 	loops.Go(func() { c.sweep(ctx) })
+	if c.config.LeftJournal != "" {
+		loops.Go(func() { c.countLeft(ctx) })
+	}
 	if c.snapshots != nil {
 		loops.Go(func() { c.snapshots.Run(ctx) })
 	}

@@ -332,6 +332,7 @@ func TestWhatCannotSucceedIsTriedRarely(t *testing.T) {
 	} {
 		t.Run(code.String(), func(t *testing.T) {
 			inBubble(t, []runtime.Object{makeClaim()}, func(w *world) {
+				w.c.config.BackoffMax = time.Hour // as --retry-interval-max may be
 				w.driver.answer = func(int, *csipb.CreateVolumeRequest) (*csipb.Volume, error) { return nil, status.Error(code, "words") }
 			}, func(w *world) {
 				creates := func() int {

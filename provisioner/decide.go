@@ -34,8 +34,10 @@ type Input struct {
 	AttributesClass *storagev1.VolumeAttributesClass
 	// Source is what was found of the claim's data source; nil: nobody has looked yet.
 	Source *datasource.Facts
-	// Round is how many times the driver had no room in the segments that it was offered (--topology-limit).
+	// Round is how many times the driver had no room in the segments that it was offered, or offered first.
 	Round int
+	// Static is a volume that exists for a claim with Immediate binding.
+	Static StaticVolume
 }
 
 // Place is what is known about where the claim's volume may be; the zero value if the driver has no topology.
@@ -43,11 +45,15 @@ type Place struct {
 	Selected    topology.Segment   // of the node that the scheduler selected
 	SelectedErr error              // why there is no such segment; topology.ErrNodeGone: the node went away
 	Candidates  []topology.Segment // where the volume could be, sorted and distinct
+	// Hint is where a claim with Immediate binding had better be, by its annotation. HintProblem says why that cannot be read; empty: it can, or there
+	// is none.
+	Hint        []topology.Segment
+	HintProblem string
 	// Full is how long the selected segment is to be left alone, because the driver has just said that it has no room there.
 	Full time.Duration
 }
 
-// Action is what to do about a claim now: Leave, LeaveToPopulator, Refuse, Postpone, GiveBack, LookUp, Create, Store, CleanUp or Settle.
+// Action is what to do about a claim now: Leave, LeaveToPopulator, LeaveToBinder, Refuse, Postpone, GiveBack, LookUp, Create, Store, CleanUp or Settle.
 //
 //sumtype:decl
 type Action interface{ action() }
@@ -57,6 +63,12 @@ type Leave struct{ Why string }
 
 // LeaveToPopulator leaves a claim to the volume populator that fills volumes from its kind of source, and says so.
 type LeaveToPopulator struct{ Message string }
+
+// LeaveToBinder leaves a claim, for a while, to the controller-manager's binder: there is a volume that it may bind the claim to.
+type LeaveToBinder struct {
+	Volume string
+	For    time.Duration
+}
 
 // LookUp finds out about the claim's data source, for which everything else is in order; then it is decided again.
 type LookUp struct{ Reference datasource.Reference }
@@ -90,6 +102,7 @@ type Settle struct{ Attempt *Attempt }
 
 func (Leave) action()            {}
 func (LeaveToPopulator) action() {}
+func (LeaveToBinder) action()    {}
 func (Refuse) action()           {}
 func (Postpone) action()         {}
 func (GiveBack) action()         {}
@@ -218,6 +231,9 @@ func decideNew(in Input) Action {
 	if reference.Kind == datasource.Populator {
 		return LeaveToPopulator{fmt.Sprintf("the claim is to be filled from %s: a volume populator for that kind is expected to provision its volume", reference)}
 	}
+	if left := in.Static.Left; in.Static.Name != "" && left < binderPatience {
+		return LeaveToBinder{in.Static.Name, binderPatience - left}
+	}
 	if problem := attributesProblem(in); problem != "" {
 		return Refuse{Message: problem}
 	}
@@ -308,6 +324,7 @@ func place(in Input) (*topology.Requirement, Action) {
 		Immediate:  in.Settings.ImmediateTopology,
 		Limit:      in.Settings.TopologyLimit,
 		Round:      in.Round,
+		Hint:       in.Place.Hint,
 	})
 	if err != nil {
 		return nil, Refuse{Message: fmt.Sprintf("no place for the volume: %v", err), Place: true}

@@ -23,6 +23,8 @@ func sketch(action Action) string {
 		return "leave: " + a.Why
 	case LeaveToPopulator:
 		return "leave to populator: " + a.Message
+	case LeaveToBinder:
+		return "leave to binder: " + a.Volume + " for " + a.For.String()
 	case LookUp:
 		return "look up " + a.Reference.String()
 	case Refuse:
@@ -100,6 +102,15 @@ func TestDecide(t *testing.T) {
 			in.Stored = makeVolume(func(pv *corev1.PersistentVolume) { pv.Spec.ClaimRef = nil })
 		}), "refuse: PersistentVolume"},
 
+		"a volume exists for it":                     {makeInput(staticIs("shelf", 0)), "leave to binder: shelf for 30s"},
+		"a volume exists, seen a while ago":          {makeInput(staticIs("shelf", 29*time.Second)), "leave to binder: shelf for 1s"},
+		"a volume exists, and is not taken":          {makeInput(staticIs("shelf", 30*time.Second)), create},
+		"a volume exists, and is not taken for long": {makeInput(staticIs("shelf", time.Hour)), create},
+		"a volume exists, and there is no place":     {makeInput(staticIs("shelf", 0), func(in *Input) { in.Place = Place{} }), "leave to binder: shelf"},
+		"a volume exists, and a populator's kind":    {makeInput(staticIs("shelf", 0), claimIs(fromPopulator)), "leave to populator"},
+		"a volume exists, and so does an attempt":    {makeInput(staticIs("shelf", 0), attemptIs()), create},
+		"a volume exists, and one of ours is stored": {makeInput(staticIs("shelf", 0), func(in *Input) { in.Stored = makeVolume() }), "leave: its volume is stored already"},
+
 		"open: the outcome is unknown":                    {makeInput(attemptIs()), create},
 		"open: unknown, and the claim is gone":            {makeInput(attemptIs(), noClaim), create},
 		"open: unknown, and the claim is bound elsewhere": {makeInput(attemptIs(), claimIs(boundTo("x"))), create},
@@ -128,6 +139,10 @@ func TestDecide(t *testing.T) {
 			}
 		})
 	}
+}
+
+func staticIs(name string, left time.Duration) func(*Input) {
+	return func(in *Input) { in.Static = StaticVolume{name, left} }
 }
 
 func selectedErr(err error) func(*Input) {

@@ -40,6 +40,7 @@ func (c *Controller) claimEvents() cache.ResourceEventHandler {
 			}
 			switch {
 			case !c.pending(claim):
+				c.left.forget(claim.UID)
 				c.reviewAttempt(claim)
 			case c.decidesAnew(old, claim):
 				c.claimLoop.Wake(keyOf(claim))
@@ -61,6 +62,7 @@ func (c *Controller) claimEvents() cache.ResourceEventHandler {
 // claimGone forgets what was remembered about a claim, and brings back its open attempt.
 func (c *Controller) claimGone(claim *corev1.PersistentVolumeClaim) {
 	c.announced.forget(claim.UID)
+	c.left.forget(claim.UID)
 	c.attempts.settled(claim.UID)
 	c.reviewAttempt(claim)
 }
@@ -256,6 +258,9 @@ func (c *Controller) volumeEvents() cache.ResourceEventHandler {
 				c.deletion.forget(old.UID)
 			}
 			changed(after)
+			if ok2 {
+				c.reviewLeft(pv.Name)
+			}
 		},
 		DeleteFunc: func(object any) {
 			if pv, ok := deleted[*corev1.PersistentVolume](object); ok {
@@ -263,6 +268,7 @@ func (c *Controller) volumeEvents() cache.ResourceEventHandler {
 				c.deletion.forget(pv.UID)
 				c.upkeep.forget(pv.UID)
 				c.volumeVanished(pv)
+				c.reviewLeft(pv.Name)
 			}
 		},
 	}

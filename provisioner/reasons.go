@@ -12,6 +12,8 @@ const (
 	ReasonVolumeFailedDelete = "VolumeFailedDelete"
 	// ReasonVolumeStillAttached: a released volume is deleted as soon as the node named in the message lets go of it.
 	ReasonVolumeStillAttached = "VolumeStillAttached"
+	// ReasonHintIgnored: a claim's topology hint cannot be read.
+	ReasonHintIgnored = "TopologyHintIgnored"
 	// ReasonJournalUnwritable: volumes are created without a record.
 	ReasonJournalUnwritable = "JournalUnwritable"
 	// ReasonJournalUnreadable: an entry of the journal is kept aside.

@@ -120,6 +120,22 @@ func (c *Controller) restoreAll(ctx context.Context, entries []*journal.Entry, u
 	}
 }
 
+// countLeft says, once a term, what a journal holds that is not kept any more: nobody finds out about it. Whether that can be read does not matter to
+// anything else.
+func (c *Controller) countLeft(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, apiTimeout)
+	defer cancel()
+	logger := klog.FromContext(ctx)
+	name := klog.KRef(c.config.JournalNamespace, c.config.LeftJournal)
+	switch count, err := journal.Count(ctx, c.client.CoreV1().ConfigMaps(c.config.JournalNamespace), c.config.LeftJournal); {
+	case err != nil:
+		logger.V(2).Info("Whether a journal was left behind cannot be told", "journal", name, "err", err)
+	case count > 0:
+		logger.Info("The journal is off, and one was left behind with volumes that may exist without an object: nobody finds out about them until it is on again. List them with: berth journal",
+			"journal", name, "entries", count)
+	}
+}
+
 // referring finds an object that refers to a restored attempt's volume, whatever its name: people may have taken over a volume that was kept.
 func (c *Controller) referring(in Input) (*corev1.PersistentVolume, error) {
 	attempt, claim := in.Attempt, in.Claim

@@ -51,6 +51,7 @@ type recorder struct {
 
 	mu      sync.Mutex
 	next    uint64
+	stamp   int64 // of the last event's name
 	pending map[uint64]*pendingEvent
 	idle    chan struct{} // closed when nothing is pending; nil while nobody waits
 }
@@ -96,10 +97,7 @@ func (r *recorder) record(about *corev1.ObjectReference, eventType, reason, mess
 		message = strings.ToValidUTF8(message[:maxEventMessage-3], "") + "..."
 	}
 	event := &corev1.Event{
-		ObjectMeta: metav1.ObjectMeta{
-			Name:      recordutil.GenerateEventName(about.Name, now.UnixNano()),
-			Namespace: namespace,
-		},
+		ObjectMeta:     metav1.ObjectMeta{Namespace: namespace},
 		InvolvedObject: *about,
 		Reason:         reason, Message: message, Type: eventType,
 		Source:         r.source,
@@ -112,6 +110,8 @@ func (r *recorder) record(about *corev1.ObjectReference, eventType, reason, mess
 		r.dropped()
 		return
 	}
+	r.stamp = max(now.UnixNano(), r.stamp+1) // two events of one moment need two names
+	event.Name = recordutil.GenerateEventName(about.Name, r.stamp)
 	r.next++
 	id := r.next
 	r.pending[id] = &pendingEvent{event: event, recorded: now.Time}

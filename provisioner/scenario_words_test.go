@@ -19,6 +19,7 @@ import (
 	"github.com/berth-csi/berth/datasource"
 	"github.com/berth-csi/berth/internal/simtest"
 	"github.com/berth-csi/berth/internal/worker"
+	"github.com/berth-csi/berth/topology"
 )
 
 // line has something happen.
@@ -67,7 +68,9 @@ func (s *scenario) with(words []string) error {
 	for key := range options(words) {
 		switch key {
 		case "topology":
-			s.settings.Driver.Topology = true
+			s.settings.Driver.Topology, s.settings.ImmediateTopology = true, true
+		case "zone-at-a-time":
+			s.settings.TopologyLimit = 1
 		case "short-names":
 			s.settings.NameUUIDLength = 1
 		default:
@@ -138,6 +141,8 @@ func (s *scenario) claim(words []string) error {
 				claim.Spec.Resources.Requests[corev1.ResourceStorage] = resource.MustParse(value)
 			case "node":
 				onNode(value)(claim)
+			case "hint":
+				annotated(topology.HintKey(testDriver), value)(claim)
 			case "snapshot":
 				fromSnapshot(claim)
 				claim.Spec.DataSource.Name = value
@@ -151,7 +156,8 @@ func (s *scenario) claim(words []string) error {
 	}))
 }
 
-// volume makes the object of a volume by hand: volume NAME handle=HANDLE [for=CLAIM], or NAME without a handle for one of nobody's driver.
+// volume makes the object of a volume by hand: volume NAME handle=HANDLE [for=CLAIM], or NAME without a handle for one of nobody's driver. It can have
+// another size and be reserved for a claim that need not be there yet.
 func (s *scenario) volume(words []string) error {
 	given := options(words[1:])
 	pv := &corev1.PersistentVolume{ObjectMeta: metav1.ObjectMeta{Name: words[0]}, Spec: corev1.PersistentVolumeSpec{
@@ -161,6 +167,12 @@ func (s *scenario) volume(words []string) error {
 	}}
 	if handle, ok := given["handle"]; ok {
 		pv.Spec.PersistentVolumeSource = corev1.PersistentVolumeSource{CSI: &corev1.CSIPersistentVolumeSource{Driver: testDriver, VolumeHandle: handle}}
+	}
+	if size, ok := given["size"]; ok {
+		pv.Spec.Capacity[corev1.ResourceStorage] = resource.MustParse(size)
+	}
+	if claim, ok := given["reserved"]; ok {
+		pv.Spec.ClaimRef = &corev1.ObjectReference{Namespace: "ns", Name: claim}
 	}
 	if claim, ok := s.server.Find(simtest.Claims, "ns/"+given["for"]).(*corev1.PersistentVolumeClaim); ok {
 		pv.Spec.ClaimRef = claimReference(claim)

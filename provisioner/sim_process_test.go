@@ -37,7 +37,7 @@ func simController(settings Settings, server *simtest.Server, gate simtest.Gate,
 		Settings: settings, Client: client, Snapshots: client.Snapshots(), Driver: driver, Registry: noRegistry{},
 		Informers:   informers.NewSharedInformerFactory(client, 0),
 		JournalName: simJournal, JournalNamespace: simNamespace,
-		Workers: 1, SourceWorkers: 1, BackoffStart: time.Second, BackoffMax: time.Minute,
+		Workers: 1, SourceWorkers: 1, BackoffStart: time.Second, BackoffMax: 5 * time.Minute,
 	}
 	if settings.Driver.Topology {
 		config.Topology = topology.NewIndex()

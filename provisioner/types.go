@@ -119,6 +119,7 @@ type Attempt struct {
 
 	began     time.Time // of the first call, for metrics
 	unwritten time.Time // of the first write of the object that failed
+	unread    time.Time // of the first read before a clean-up that failed; zero: the last one did not
 	// maybeWritten: the last write of the object had no answer, so it may have been done.
 	maybeWritten bool
 	// unsure: a call of it had an unknown outcome, so a volume may exist, whatever a later call fails with.

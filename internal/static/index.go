@@ -2,13 +2,15 @@ package static
 
 import (
 	"fmt"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/tools/cache"
 	volumehelpers "k8s.io/component-helpers/storage/volume"
 )
 
-// Indexes over volumes. Both hold only volumes that nobody uses, which are few, so that neither a question nor a volume's life costs much.
+// Indexes over volumes. They hold volumes that nobody uses, and those that were not made for the claim that has them: both are few, so that neither a
+// question nor a volume's life costs much.
 const (
 	indexUnclaimed = "berth-unclaimed-volumes-by-class"
 	indexReserved  = "berth-reserved-volumes-by-claim"
@@ -58,7 +60,7 @@ func (x *Index) Unclaimed(class string) []*corev1.PersistentVolume {
 	return x.find(indexUnclaimed, class)
 }
 
-// ReservedFor returns the volumes that somebody reserved for a claim of that name and that it has not got yet.
+// ReservedFor returns the volumes that somebody reserved for a claim of that name, and those that were and that it has got.
 func (x *Index) ReservedFor(claim cache.ObjectName) []*corev1.PersistentVolume {
 	return x.find(indexReserved, claim.String())
 }
@@ -108,9 +110,12 @@ func unclaimedByClass(object any) ([]string, error) {
 
 func reservedByClaim(object any) ([]string, error) {
 	volume, ok := object.(*corev1.PersistentVolume)
-	if !ok || volume.Spec.ClaimRef == nil || !Unused(volume) {
+	if !ok || volume.Spec.ClaimRef == nil || !Unused(volume) && !bound(volume) {
 		return nil, nil
 	}
 	ref := volume.Spec.ClaimRef
+	if bound(volume) && strings.HasSuffix(volume.Name, string(ref.UID)) {
+		return nil, nil // provisioned for it, as nearly all are: whoever did that knows
+	}
 	return []string{cache.NewObjectName(ref.Namespace, ref.Name).String()}, nil
 }

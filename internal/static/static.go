@@ -14,13 +14,16 @@ import (
 
 // Match reports whether the controller-manager may bind the claim to the volume. It is how that one matches (component-helpers, FindMatchingVolume),
 // except that whatever a volume does not tell counts for it, and so does that it is about to become available. A volume reserved for the claim
-// counts however it is: its owner meant it. The claim must not have a selector.
+// counts however it is: its owner meant it. So does one that is Bound to the claim, which is about to name it: the controller-manager writes the volume
+// first. The claim must not have a selector, nor a volume.
 func Match(volume *corev1.PersistentVolume, claim *corev1.PersistentVolumeClaim) bool {
 	switch {
-	case volume.DeletionTimestamp != nil, !Unused(volume):
+	case volume.DeletionTimestamp != nil:
 		return false
 	case volume.Spec.ClaimRef != nil:
-		return ReservedFor(volume, claim)
+		return ReservedFor(volume, claim) && (Unused(volume) || bound(volume))
+	case !Unused(volume):
+		return false
 	}
 	return volumehelpers.GetPersistentVolumeClass(volume) == volumehelpers.GetPersistentVolumeClaimClass(claim) &&
 		sameMode(volume.Spec.VolumeMode, claim.Spec.VolumeMode) &&
@@ -33,6 +36,11 @@ func Match(volume *corev1.PersistentVolume, claim *corev1.PersistentVolumeClaim)
 func Unused(volume *corev1.PersistentVolume) bool {
 	phase := volume.Status.Phase
 	return phase == corev1.VolumeAvailable || phase == corev1.VolumePending || phase == ""
+}
+
+// bound reports whether a volume is one claim's, and no other claim of its name can have it.
+func bound(volume *corev1.PersistentVolume) bool {
+	return volume.Status.Phase == corev1.VolumeBound && volume.Spec.ClaimRef.UID != ""
 }
 
 // ReservedFor reports whether a volume refers to a claim. A reference with a UID is to one claim only, and one that is being created has none yet.

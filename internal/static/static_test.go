@@ -84,18 +84,22 @@ func TestMatch(t *testing.T) {
 		"the class in the old annotation": {makeVolume(func(volume *corev1.PersistentVolume) {
 			volume.Annotations, volume.Spec.StorageClassName = map[string]string{corev1.BetaStorageClassAnnotation: "fast"}, ""
 		}), true},
-		"a capacity that nobody told":           {makeVolume(func(volume *corev1.PersistentVolume) { volume.Spec.Capacity = nil }), true},
-		"access modes that nobody told":         {makeVolume(func(volume *corev1.PersistentVolume) { volume.Spec.AccessModes = nil }), true},
-		"a mode that nobody told":               {makeVolume(func(volume *corev1.PersistentVolume) { volume.Spec.VolumeMode = nil }), true},
-		"reserved for the claim":                {makeVolume(claimedBy("data", "")), true},
-		"reserved for it, and otherwise unlike": {makeVolume(claimedBy("data", ""), func(volume *corev1.PersistentVolume) { volume.Spec.StorageClassName = "other" }), true},
-		"reserved for a claim of another name":  {makeVolume(claimedBy("other", "")), false},
-		"reserved for one that had the name":    {makeVolume(claimedBy("data", "old-uid")), false},
-		"released by one that had the name":     {makeVolume(claimedBy("data", ""), inPhase(corev1.VolumeReleased)), false},
-		"another claim's":                       {makeVolume(claimedBy("other", "uid"), inPhase(corev1.VolumeBound)), false},
-		"another class":                         {makeVolume(func(volume *corev1.PersistentVolume) { volume.Spec.StorageClassName = "slow" }), false},
-		"another mode":                          {makeVolume(func(volume *corev1.PersistentVolume) { volume.Spec.VolumeMode = new(corev1.PersistentVolumeBlock) }), false},
-		"another attributes class":              {makeVolume(func(volume *corev1.PersistentVolume) { volume.Spec.VolumeAttributesClassName = new("gold") }), false},
+		"a capacity that nobody told":                    {makeVolume(func(volume *corev1.PersistentVolume) { volume.Spec.Capacity = nil }), true},
+		"access modes that nobody told":                  {makeVolume(func(volume *corev1.PersistentVolume) { volume.Spec.AccessModes = nil }), true},
+		"a mode that nobody told":                        {makeVolume(func(volume *corev1.PersistentVolume) { volume.Spec.VolumeMode = nil }), true},
+		"reserved for the claim":                         {makeVolume(claimedBy("data", "")), true},
+		"reserved for it, and otherwise unlike":          {makeVolume(claimedBy("data", ""), func(volume *corev1.PersistentVolume) { volume.Spec.StorageClassName = "other" }), true},
+		"reserved for a claim of another name":           {makeVolume(claimedBy("other", "")), false},
+		"reserved for one that had the name":             {makeVolume(claimedBy("data", "old-uid")), false},
+		"bound to the claim, which does not name it yet": {makeVolume(claimedBy("data", "uid"), inPhase(corev1.VolumeBound)), true},
+		"bound to one that had the name":                 {makeVolume(claimedBy("data", "old-uid"), inPhase(corev1.VolumeBound)), false},
+		"bound to no-one in particular":                  {makeVolume(claimedBy("data", ""), inPhase(corev1.VolumeBound)), false},
+		"released by the claim":                          {makeVolume(claimedBy("data", "uid"), inPhase(corev1.VolumeReleased)), false},
+		"released by one that had the name":              {makeVolume(claimedBy("data", ""), inPhase(corev1.VolumeReleased)), false},
+		"another claim's":                                {makeVolume(claimedBy("other", "uid"), inPhase(corev1.VolumeBound)), false},
+		"another class":                                  {makeVolume(func(volume *corev1.PersistentVolume) { volume.Spec.StorageClassName = "slow" }), false},
+		"another mode":                                   {makeVolume(func(volume *corev1.PersistentVolume) { volume.Spec.VolumeMode = new(corev1.PersistentVolumeBlock) }), false},
+		"another attributes class":                       {makeVolume(func(volume *corev1.PersistentVolume) { volume.Spec.VolumeAttributesClassName = new("gold") }), false},
 		"not all access modes": {makeVolume(func(volume *corev1.PersistentVolume) {
 			volume.Spec.AccessModes = []corev1.PersistentVolumeAccessMode{corev1.ReadOnlyMany}
 		}), false},
@@ -148,18 +152,20 @@ func TestTheVolumeThatIsFound(t *testing.T) {
 	}
 }
 
-// Volumes leave the indexes when they are used, so that what is searched stays small.
-func TestOnlyUnusedVolumesAreIndexed(t *testing.T) {
+// Volumes leave the indexes when they are used, unless they were there before the claim, so that what is searched stays small.
+func TestFewVolumesAreIndexed(t *testing.T) {
 	for name, tt := range map[string]struct {
 		object              any
 		unclaimed, reserved int
 	}{
-		"available":      {makeVolume(), 1, 0},
-		"reserved":       {makeVolume(claimedBy("data", "")), 0, 1},
-		"bound":          {makeVolume(claimedBy("data", "uid"), inPhase(corev1.VolumeBound)), 0, 0},
-		"released":       {makeVolume(claimedBy("data", "uid"), inPhase(corev1.VolumeReleased)), 0, 0},
-		"of no class":    {makeVolume(func(volume *corev1.PersistentVolume) { volume.Spec.StorageClassName = "" }), 0, 0},
-		"something else": {makeClaim(), 0, 0},
+		"available":       {makeVolume(), 1, 0},
+		"reserved":        {makeVolume(claimedBy("data", "")), 0, 1},
+		"bound":           {makeVolume(claimedBy("data", "uid"), inPhase(corev1.VolumeBound)), 0, 1},
+		"provisioned":     {makeVolume(called("pvc-uid"), claimedBy("data", "uid"), inPhase(corev1.VolumeBound)), 0, 0},
+		"bound to no-one": {makeVolume(claimedBy("data", ""), inPhase(corev1.VolumeBound)), 0, 0},
+		"released":        {makeVolume(claimedBy("data", "uid"), inPhase(corev1.VolumeReleased)), 0, 0},
+		"of no class":     {makeVolume(func(volume *corev1.PersistentVolume) { volume.Spec.StorageClassName = "" }), 0, 0},
+		"something else":  {makeClaim(), 0, 0},
 	} {
 		unclaimed, err1 := unclaimedByClass(tt.object)
 		reserved, err2 := reservedByClaim(tt.object)

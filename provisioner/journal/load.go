@@ -12,6 +12,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
 )
 
 // asideSuffix is added to the name of a journal for the ConfigMap of entries that nobody can read.
@@ -129,6 +130,20 @@ func (j *Journal) setAside(ctx context.Context, number int, p *page, values map[
 
 // conflicts reports whether a write met another one.
 func conflicts(err error) bool { return apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) }
+
+// Count is how many entries a journal holds, for who does not keep it. There being none is no error.
+func Count(ctx context.Context, configMaps corev1client.ConfigMapInterface, name string) (count int, err error) {
+	for number := 0; ; number++ {
+		stored, err := configMaps.Get(ctx, pageName(name, number), metav1.GetOptions{})
+		if apierrors.IsNotFound(err) {
+			return count, nil
+		}
+		if err != nil {
+			return count, fmt.Errorf("read the journal: %w", err)
+		}
+		count += len(stored.BinaryData)
+	}
+}
 
 // Read decodes the entries of a stored page, for people.
 func Read(stored *corev1.ConfigMap) (entries []*Entry, problems []error) {

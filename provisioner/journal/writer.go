@@ -234,11 +234,13 @@ func (j *Journal) room(key string, size int, sizes map[*page]int) *page {
 	return p
 }
 
-func (j *Journal) pageName(number int) string {
+func (j *Journal) pageName(number int) string { return pageName(j.config.Name, number) }
+
+func pageName(journal string, number int) string {
 	if number == 0 {
-		return j.config.Name
+		return journal
 	}
-	return fmt.Sprintf("%s-%d", j.config.Name, number)
+	return fmt.Sprintf("%s-%d", journal, number)
 }
 
 // onRecord tells those who wait that a page was written.

@@ -125,8 +125,11 @@ func newProvisioner(o *Options, client kubernetes.Interface, optional optionalCl
 			Snapshots:     optional.snapshots,
 		}
 		config.Settings.AttributesClasses = features.enabled(gateAttributes) && (attributesServed || features.explicit(gateAttributes))
+		config.JournalNamespace = o.Leader.namespace()
 		if o.Provisioning.Journal {
-			config.JournalNamespace, config.JournalName = o.Leader.namespace(), journalName(driver.Name)
+			config.JournalName = journalName(driver.Name)
+		} else {
+			config.LeftJournal = journalName(driver.Name)
 		}
 		config.Settings.CrossNamespace = features.enabled(gateCrossNamespace)
 		if config.Settings.CrossNamespace {
