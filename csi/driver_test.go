@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -230,6 +231,41 @@ func TestCallsEndWithTheirTimeout(t *testing.T) {
 	if got := Classify(CreateVolume, err); got.Class != Unknown || got.Code != codes.DeadlineExceeded {
 		t.Errorf("got %s %s", got.Class, got.Code)
 	}
+}
+
+// A driver knows nothing of a call that waits for its turn.
+func TestACallIsSentWhenItsTurnHasCome(t *testing.T) {
+	d := complete()
+	arrived, answer := make(chan struct{}), make(chan struct{})
+	d.create = func(context.Context, *csipb.CreateVolumeRequest) (*csipb.CreateVolumeResponse, error) {
+		arrived <- struct{}{}
+		<-answer
+		return &csipb.CreateVolumeResponse{Volume: &csipb.Volume{VolumeId: "h"}}, nil
+	}
+	controller := NewController(dial(t, d), time.Minute, 1)
+	sent, ended := make(chan string, 2), make(chan error, 2)
+	call := func(name string) {
+		_, err := controller.CreateVolume(WhenSent(t.Context(), func() { sent <- name }), &csipb.CreateVolumeRequest{Name: name})
+		ended <- err
+	}
+	go call("first")
+	<-arrived
+	go call("second")
+	for waiting := 0; waiting == 0; runtime.Gosched() {
+		controller.Creates.mu.Lock()
+		waiting = len(controller.Creates.waiting)
+		controller.Creates.mu.Unlock()
+	}
+	if got := len(sent); got != 1 {
+		t.Errorf("%d calls were sent, and the driver knows of one", got)
+	}
+	answer <- struct{}{}
+	<-arrived
+	answer <- struct{}{}
+	if err := errors.Join(<-ended, <-ended); err != nil || <-sent != "first" || <-sent != "second" {
+		t.Errorf("both were not sent in turn: %v", err)
+	}
+	Sent(t.Context()) // nobody asked
 }
 
 func TestTheConnectionComesBackWithTheDriver(t *testing.T) {

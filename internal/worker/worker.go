@@ -117,6 +117,9 @@ func New[K comparable](config Config[K]) *Loop[K] {
 	return l
 }
 
+// Name is the name of the queue, in metrics and log lines.
+func (l *Loop[K]) Name() string { return l.config.Name }
+
 // failedBefore reports whether the key's last work failed.
 func (l *Loop[K]) failedBefore(key K) bool {
 	l.mu.Lock()
