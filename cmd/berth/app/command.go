@@ -50,17 +50,19 @@ func NewCommand(version string) (*cobra.Command, error) {
 		return nil, err
 	}
 	showVersion := false
+	program := programName(os.Args[0])
 	command := &cobra.Command{
 		Use:   "berth",
 		Short: "Provision the volumes of a CSI driver",
 		Long: `Berth creates the volumes that PersistentVolumeClaims of one CSI driver ask for, and deletes them when they are
 released. It runs beside the driver and talks to it over a unix socket. It takes the place of the csi-provisioner
 sidecar; the flags they share have the same names. With --components it also serves admission webhooks. "berth journal" prints what is being created, as recorded in the
-cluster.`,
+cluster. "berth explain pvc NAMESPACE/NAME" says why a claim is Pending, and what to do.`,
 		Example: `  berth --csi-address /run/csi/socket --leader-election
   berth --csi-address /tmp/csi.sock --kubeconfig ~/.kube/config -v 4
   berth --csi-address /run/csi/socket --leader-election --components provisioner,webhook \
     --admission-service-names berth.kube-system.svc --admission-mutating-configurations berth-mutate-claims`,
+		Annotations: map[string]string{cobra.CommandDisplayNameAnnotation: program},
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				return fmt.Errorf("unexpected argument %q: berth takes only flags (%w)", args[0], errUsage)
@@ -95,7 +97,7 @@ cluster.`,
 		command.Flags().AddFlagSet(set)
 	}
 	command.CompletionOptions.DisableDefaultCmd = true
-	command.AddCommand(newJournalCommand(version))
+	command.AddCommand(newJournalCommand(version), newExplainCommand(version, program))
 	setHelp(command, sections)
 	return command, nil
 }
