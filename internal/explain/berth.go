@@ -29,7 +29,7 @@ func (d *diagnosis) berth() []note {
 	}
 	for i := range notes {
 		if notes[i].Severity == Problem && (healthy || !d.itsTurn()) { // it holds up nothing now
-			notes[i].Severity = Warning
+			notes[i].Severity, notes[i].cause = Warning, ""
 		}
 		if d.bound {
 			notes[i].Severity, notes[i].Do = Info, ""
@@ -52,12 +52,16 @@ func (d *diagnosis) noLease() []note {
 		if d.itsTurn() {
 			n.Severity, n.Do = Warning, do
 		}
-		return []note{n}
+		return []note{n} // a single replica has no Lease, so nothing follows from this
 	case !d.pending():
 		return nil
 	}
-	return []note{warning(aboutBerth, fmt.Sprintf("%s: either nobody provisions for driver %s, or it is a single replica without --leader-election",
-		text, d.Driver), do)}
+	n := warning(aboutBerth, fmt.Sprintf("%s: either nobody provisions for driver %s, or it is a single replica without --leader-election",
+		text, d.Driver), do)
+	if d.itsTurn() && !d.young() {
+		n.cause = fmt.Sprintf("nobody can be seen to provision for driver %s", d.Driver)
+	}
+	return []note{n}
 }
 
 // lease says whether one Lease is held. A holder renews it every few seconds; one that does not is gone or cut off.

@@ -139,7 +139,7 @@ func (d *diagnosis) capacity() []note {
 		notes = append(notes, info(aboutCapacity, r.String()))
 	}
 	if more := len(rooms) - shownRooms; more > 0 {
-		notes = append(notes, info(aboutCapacity, fmt.Sprintf("and %s more", count(more, "segment", "segments"))))
+		notes = append(notes, info(aboutCapacity, fmt.Sprintf("And %s more", count(more, "segment", "segments"))))
 	}
 	return notes
 }

@@ -125,8 +125,16 @@ func (d *diagnosis) verdict(notes []note) note {
 	text := fmt.Sprintf("Claim %s is %s", d.label(), phase)
 	severity := Info
 	cause := d.standing()
-	for _, wanted := range []Severity{Problem, Waiting} {
-		if at := slices.IndexFunc(notes, func(n note) bool { return n.Severity == wanted }); at >= 0 {
+	if d.bound && d.Volume.Sight == Seen && d.Claim.DeletionTimestamp == nil && phase == string(corev1.ClaimBound) {
+		text, cause = text+" "+cause, ""
+	}
+	for _, wanted := range []Severity{Problem, Waiting, Warning} {
+		if wanted == Warning && !d.pending() {
+			break
+		}
+		if at := slices.IndexFunc(notes, func(n note) bool {
+			return n.Severity == wanted && (wanted != Warning || n.cause != "") // of warnings those that say what they would explain
+		}); at >= 0 {
 			severity, cause = wanted, notes[at].cause
 			if cause == "" {
 				cause = notes[at].Text

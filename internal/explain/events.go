@@ -75,14 +75,17 @@ func (d *diagnosis) events() []note {
 		return []note{info(aboutEvents, "There are none (they are kept for an hour)")}
 	}
 	at := slices.IndexFunc(sorted, func(event *corev1.Event) bool { return event.Type == corev1.EventTypeWarning })
-	if at != 0 {
-		notes := []note{info(aboutEvents, d.told(sorted[0]))}
-		if at > 0 {
-			notes = append(notes, d.failure(sorted[at])...)
-		}
-		return notes
+	var notes []note
+	if at >= 0 {
+		notes = d.failure(sorted[at])
 	}
-	return d.failure(sorted[0])
+	if at != 0 { // something was said since, if no more than that it waits
+		notes = append([]note{info(aboutEvents, d.told(sorted[0]))}, notes...)
+	}
+	if len(notes) > 1 && notes[1].Severity == Problem {
+		notes[0], notes[1] = notes[1], notes[0]
+	}
+	return notes
 }
 
 // failure tells the last thing that went wrong, and when it is tried again.
@@ -99,7 +102,7 @@ func (d *diagnosis) failure(event *corev1.Event) []note {
 	if n := times(event); n > 1 {
 		often = fmt.Sprintf(", %d times so far", n)
 	}
-	do := "Do what the message says. Where it is the driver's own, ask its documentation, or the driver's vendor"
+	do := "Do what the message says. What follows a code such as InvalidArgument is the driver's own; its documentation or its vendor explains that"
 	n := problem(aboutEvents, text, do).because(fmt.Sprintf("the last try failed%s: %s", often, quote(event.Message)))
 	return append([]note{n}, d.retry(event)...)
 }
