@@ -98,6 +98,10 @@ simulate: ## tell SEEDS=100000 random histories of provisioners that fail, from 
 update-scenarios: ## write anew what the stories in provisioner/testdata end in
 	go test -vet=off -count=1 -run=TestScenarios ./provisioner -update
 
+.PHONY: update-explanations
+update-explanations: ## write anew what berth explain prints in internal/explain/testdata
+	go test -vet=off -count=1 -run=TestExplanations ./internal/explain -update
+
 .PHONY: test-driver
 test-driver: export CGO_ENABLED := 1
 test-driver: ## test the CSI driver that the whole-system tests use

@@ -228,7 +228,7 @@ func (d *diagnosis) source() []note {
 // request asks the provisioner's own decision about everything else: the class's parameters, secrets' names, access modes. Place and source
 // have been judged with what is known of them, so they are left out here.
 func (d *diagnosis) request() []note {
-	if !d.itsTurn() || d.InTree != "" || d.AttributesClass.Sight == Hidden || d.Class.Value.Provisioner != d.Driver {
+	if !d.itsTurn() || d.Class.Sight != Seen || d.InTree != "" || d.AttributesClass.Sight == Hidden || d.Class.Value.Provisioner != d.Driver {
 		return nil
 	}
 	claim := d.Claim.DeepCopy()

@@ -53,8 +53,8 @@ func Diagnose(facts Facts) []Finding {
 	}
 	findings := make([]Finding, 0, len(notes)+len(facts.Unseen))
 	for _, n := range notes {
-		n.Text = sentence(n.Text)
-		n.Do = sentence(n.Do)
+		n.Text = sentence(harmless(n.Text))
+		n.Do = sentence(harmless(n.Do))
 		findings = append(findings, n.Finding)
 	}
 	for _, unseen := range facts.Unseen {
@@ -103,9 +103,17 @@ func delayed(class *storagev1.StorageClass) bool {
 // pending: the claim waits for a volume.
 func (d *diagnosis) pending() bool { return !d.bound && d.Claim.DeletionTimestamp == nil }
 
-// itsTurn: if anybody can do something about the claim now, it is the driver's provisioner.
+// itsTurn: if anybody can do something about the claim now, it is the driver's provisioner. Where the class may not be read, that the claim is
+// assigned tells as much.
 func (d *diagnosis) itsTurn() bool {
-	return d.pending() && d.Driver != "" && d.Class.Sight == Seen && (!d.delayed || d.node != "")
+	switch d.Class.Sight {
+	case Seen:
+		return d.pending() && d.Driver != "" && (!d.delayed || d.node != "")
+	case Hidden:
+		return d.pending() && d.Driver != ""
+	case NotLooked, Absent:
+	}
+	return false
 }
 
 // young: whatever has not happened yet may simply take its time.

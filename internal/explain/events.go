@@ -95,7 +95,7 @@ func (d *diagnosis) failure(event *corev1.Event) []note {
 	switch {
 	case since > outdated:
 		return []note{info(aboutEvents, text+" (nothing since, so this may be over)")}
-	case d.Class.Sight != Seen || d.delayed && d.node == "" && len(d.Pods.Value) == 0:
+	case d.Class.Sight == Absent || d.delayed && d.node == "" && len(d.Pods.Value) == 0:
 		return []note{info(aboutEvents, text)} // the claim waits for something else by now
 	}
 	often := ""

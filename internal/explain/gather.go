@@ -106,10 +106,15 @@ func (g *Gatherer) class(ctx context.Context, r *reads, facts *Facts, pending bo
 		facts.Classes = many(ctx, r, "the other StorageClasses", 1, metav1.ListOptions{},
 			paged(g.Client.StorageV1().StorageClasses().List, func(l *storagev1.StorageClassList) []storagev1.StorageClass { return l.Items }), nil).Value
 	}
-	if facts.Class.Sight != Seen || facts.Class.Value.Provisioner == noProvisioner {
+	switch {
+	case facts.Class.Sight == Hidden: // who it was assigned to is the next best
+		facts.Driver = facts.Claim.Annotations[volumehelpers.AnnStorageProvisioner]
+	case facts.Class.Sight == Seen && facts.Class.Value.Provisioner != noProvisioner:
+		facts.Driver = facts.Class.Value.Provisioner
+	}
+	if facts.Driver == "" {
 		return
 	}
-	facts.Driver = facts.Class.Value.Provisioner
 	if csi, err := csitranslation.New().GetCSINameFromInTreeName(facts.Driver); err == nil {
 		facts.Driver, facts.InTree = csi, facts.Driver
 	}

@@ -147,7 +147,10 @@ func TestGatherGoesOnWithoutWhatItMayNotRead(t *testing.T) {
 		verb, of string
 		unseen   string
 	}{
-		"the class":            {nil, "get", "storageclasses", "the StorageClass"},
+		"the class": {nil, "get", "storageclasses", "the StorageClass"},
+		"the class of a claim that is assigned": {[]func(*Facts){func(f *Facts) {
+			f.Claim.Annotations = map[string]string{volumehelpers.AnnStorageProvisioner: testDriver}
+		}}, "get", "storageclasses", "the StorageClass"},
 		"classes":              {[]func(*Facts){func(f *Facts) { f.Claim.Spec.StorageClassName = new("gone") }}, "list", "storageclasses", "the other StorageClasses"},
 		"the CSIDriver":        {nil, "get", "csidrivers", "the CSIDriver"},
 		"Leases":               {nil, "list", "leases", "the Leases of all namespaces (--driver-namespace names one)"},

@@ -66,7 +66,7 @@ func (g *Gatherer) nodes(ctx context.Context, r *reads, driver string) Look[[]No
 
 // rooms reads what was published for the class. The objects are labelled with the driver's name, and cannot be selected by their class.
 func (g *Gatherer) rooms(ctx context.Context, r *reads, facts *Facts) {
-	class := facts.Class.Value.Name
+	class := volumehelpers.GetPersistentVolumeClaimClass(facts.Claim)
 	options := metav1.ListOptions{LabelSelector: labels.Set{labelDriverName: facts.Driver}.String()}
 	facts.Rooms = many(ctx, r, "the CSIStorageCapacities", manyPages, options,
 		paged(g.Client.StorageV1().CSIStorageCapacities(g.DriverNamespace).List,

@@ -20,7 +20,7 @@ import (
 
 var update = flag.Bool("update", false, "write what TestExplanations sees into testdata")
 
-// TestExplanations shows what people read. See a change with: go test ./internal/explain -run TestExplanations -update
+// TestExplanations shows what people read. See a change with: make update-explanations
 func TestExplanations(t *testing.T) {
 	tests := map[string]Facts{
 		"a class that does not exist": situation(classGone, func(f *Facts) {
@@ -85,7 +85,7 @@ func TestExplanations(t *testing.T) {
 			if err := PrintJSON(&list, findings); err != nil {
 				t.Fatal(err)
 			}
-			for _, line := range strings.Split(text.String(), "\n") {
+			for line := range strings.SplitSeq(text.String(), "\n") {
 				if strings.TrimRight(line, " ") != line {
 					t.Errorf("line %q ends in spaces", line)
 				}

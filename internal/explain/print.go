@@ -130,7 +130,7 @@ const maxPhrase = 70
 // words splits a text at its spaces; a quotation that is not too long is one word.
 func words(text string) []string {
 	var all []string
-	for _, word := range strings.Fields(text) {
+	for word := range strings.FieldsSeq(text) {
 		if last := len(all) - 1; last >= 0 && strings.Count(all[last], `"`)%2 == 1 && len(all[last])+len(word) < maxPhrase {
 			all[last] += " " + word
 			continue

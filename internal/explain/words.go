@@ -25,6 +25,16 @@ func quote(text string) string {
 	return text
 }
 
+// harmless takes from a text what would give a terminal orders. Names in annotations and references are whatever somebody wrote.
+func harmless(text string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return ' '
+		}
+		return r
+	}, text)
+}
+
 // sentence makes a sentence of something that may lack its stop.
 func sentence(text string) string {
 	text = strings.TrimSpace(text)
@@ -36,6 +46,9 @@ func sentence(text string) string {
 
 // ago is how long before now something was. Clocks differ, so a moment ahead is now.
 func ago(now, then time.Time) string {
+	if then.IsZero() {
+		return "at an unknown time"
+	}
 	if past := now.Sub(then); past >= time.Second {
 		return duration.HumanDuration(past) + " ago"
 	}

@@ -36,6 +36,12 @@ func TestAgo(t *testing.T) {
 	}
 }
 
+func TestAgoOfATimeThatNobodySet(t *testing.T) {
+	if got := ago(three, time.Time{}); got != "at an unknown time" {
+		t.Errorf("got %q", got)
+	}
+}
+
 func TestSimilar(t *testing.T) {
 	tests := map[string]struct {
 		name  string
