@@ -9,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	volumehelpers "k8s.io/component-helpers/storage/volume"
 
+	"github.com/berth-csi/berth/datasource"
 	"github.com/berth-csi/berth/provisioner"
 )
 
@@ -139,6 +140,13 @@ func TestDiagnoseEvents(t *testing.T) {
 			verdict: "Pending: the last try failed, 4 times so far: full.",
 			found:   []string{"problem events"},
 			tells:   []string{"It is due"},
+		},
+		"an event that says what was found already": {
+			facts: situation(fromSnapshot(func(s *datasource.Facts) { s.Snapshot.Status.ReadyToUse = new(false) }),
+				told(event("Warning", "ProvisioningFailed", "waiting for VolumeSnapshot shop/nightly to be ready to use", time.Second, 1))),
+			verdict: "Pending: waiting for VolumeSnapshot shop/nightly to be ready to use.",
+			found:   []string{"waiting data source"},
+			tells:   []string{"ProvisioningFailed, last 1s ago, by pool.csi.example.com_berth-7d9f, in the same words."},
 		},
 		"a failure of long ago": {
 			facts:   situation(told(event("Warning", "ProvisioningFailed", "full", 40*time.Minute, 4))),

@@ -24,6 +24,7 @@ const (
 	aboutRequest    = "request"
 	aboutNode       = "selected node"
 	aboutPlaces     = "places"
+	aboutHint       = "hint"
 	aboutCapacity   = "capacity"
 	aboutPod        = "pod"
 	aboutVolume     = "volume"
@@ -44,10 +45,14 @@ func Diagnose(facts Facts) []Finding {
 	} else {
 		d := newDiagnosis(facts)
 		for _, part := range []func() []note{
-			d.deletion, d.claim, d.class, d.attributesClass, d.source, d.request, d.selectedNode, d.places, d.capacity, d.pods,
+			d.deletion, d.claim, d.class, d.attributesClass, d.source, d.request, d.selectedNode, d.places, d.hint, d.capacity, d.pods,
 			d.volume, d.berth, d.assignment, d.journal, d.events, d.conditions,
 		} {
-			notes = append(notes, part()...)
+			more := part()
+			for _, n := range more {
+				d.said = append(d.said, n.Text)
+			}
+			notes = append(notes, more...)
 		}
 		notes = append([]note{d.verdict(notes)}, notes...)
 	}
@@ -75,6 +80,7 @@ type diagnosis struct {
 	delayed bool // WaitForFirstConsumer
 	node    string
 	index   *topology.Index
+	said    []string // so far, by other parts
 }
 
 func newDiagnosis(facts Facts) *diagnosis {

@@ -58,8 +58,17 @@ func (d *diagnosis) told(event *corev1.Event) string {
 	if n := times(event); n > 1 {
 		often = fmt.Sprintf(", %d times", n)
 	}
-	return fmt.Sprintf("%s%s, last %s, by %s: %s", event.Reason, often, ago(d.Now, lastSeen(event)),
-		cmp.Or(event.Source.Component, event.ReportingController, "somebody"), quote(event.Message))
+	text := fmt.Sprintf("%s%s, last %s, by %s", event.Reason, often, ago(d.Now, lastSeen(event)),
+		cmp.Or(event.Source.Component, event.ReportingController, "somebody"))
+	if d.saidBefore(event) {
+		return text + ", in the same words"
+	}
+	return text + ": " + quote(event.Message)
+}
+
+// saidBefore: it is what was found here, too, by the same rule.
+func (d *diagnosis) saidBefore(event *corev1.Event) bool {
+	return slices.Contains(d.said, upper(quote(event.Message)))
 }
 
 // events says what was said of the claim: the last failure, and what came after it.
@@ -97,6 +106,9 @@ func (d *diagnosis) failure(event *corev1.Event) []note {
 		return []note{info(aboutEvents, text+" (nothing since, so this may be over)")}
 	case d.Class.Sight == Absent || d.delayed && d.node == "" && len(d.Pods.Value) == 0:
 		return []note{info(aboutEvents, text)} // the claim waits for something else by now
+	}
+	if d.saidBefore(event) {
+		return append([]note{info(aboutEvents, text)}, d.retry(event)...)
 	}
 	often := ""
 	if n := times(event); n > 1 {

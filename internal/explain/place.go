@@ -94,6 +94,23 @@ func allows(allowed []topology.Segment, segment topology.Segment) bool {
 	return allowed == nil || slices.ContainsFunc(allowed, segment.Contains)
 }
 
+// hint says where the claim would rather have its volume: an annotation that the admission webhook or a person has written.
+func (d *diagnosis) hint() []note {
+	key := topology.HintKey(d.Driver)
+	text, ok := d.Claim.Annotations[key]
+	if !ok || !d.pending() || d.Driver == "" {
+		return nil
+	}
+	segments, err := topology.ParseHint(text)
+	switch {
+	case err != nil:
+		return []note{warning(aboutHint, fmt.Sprintf("Annotation %s is no topology hint: %v", key, err), "Correct the annotation, or take it off")}
+	case d.delayed:
+		return []note{info(aboutHint, fmt.Sprintf("Annotation %s has no effect: with WaitForFirstConsumer the scheduler chooses the place", key))}
+	}
+	return []note{info(aboutHint, "It would rather be in "+few(segmentNames(segments), 4))}
+}
+
 // places says where the driver is, for a claim that no node was selected for.
 func (d *diagnosis) places() []note {
 	if !d.pending() || d.node != "" || d.Nodes.Sight != Seen {

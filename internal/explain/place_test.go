@@ -8,6 +8,8 @@ import (
 	storagev1 "k8s.io/api/storage/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	volumehelpers "k8s.io/component-helpers/storage/volume"
+
+	"github.com/berth-csi/berth/topology"
 )
 
 func TestDiagnoseSelectedNode(t *testing.T) {
@@ -67,6 +69,25 @@ func TestDiagnoseSelectedNode(t *testing.T) {
 			verdict: "Pending: no place for the volume: selected node's segment " + zoneKey + "=b is in none of the 1 segments a volume may be in.",
 			found:   []string{"problem selected node"},
 		},
+	})
+}
+
+func TestDiagnoseHint(t *testing.T) {
+	hinted := func(hint string) func(*Facts) {
+		return func(f *Facts) { f.Claim.Annotations[topology.HintKey(testDriver)] = hint }
+	}
+	diagnoses(t, map[string]diagnosed{
+		"a hint": {
+			facts: situation(hinted("v1;" + zoneKey + "=b;" + zoneKey + "=a")),
+			tells: []string{"It would rather be in " + zoneKey + "=b, " + zoneKey + "=a."},
+		},
+		"a hint that nobody can read": {
+			facts: situation(hinted("zone b")), found: []string{"warning hint"}, tells: []string{"is no topology hint: it begins with"},
+		},
+		"a hint where the scheduler chooses": {
+			facts: situation(delayedBinding, hinted("v1;"+zoneKey+"=b")), found: []string{"waiting pod"}, tells: []string{"has no effect"},
+		},
+		"a hint on a bound claim": {facts: situation(boundClaim, hinted("zone b"))},
 	})
 }
 
