@@ -324,7 +324,8 @@ func (c *Controller) store(ctx context.Context, key ClaimKey, attempt *Attempt) 
 		return worker.Backoff(err)
 	}
 	c.written.add(pv.Name, key.UID)
-	if err := c.write(ctx, pv); err != nil {
+	stored, err := c.write(ctx, pv)
+	if err != nil {
 		c.written.seen(pv.Name, key.UID)
 		attempt.maybeWritten = passing(err) && !errors.Is(err, errTaken)
 		err = fmt.Errorf("volume %q exists in the driver, but PersistentVolume %q could not be written, will try again: %w",
@@ -339,6 +340,7 @@ func (c *Controller) store(ctx context.Context, key ClaimKey, attempt *Attempt) 
 		return worker.Backoff(err)
 	}
 	c.settle(ctx, key, attempt)
+	c.bindSoon(key, stored)
 	return worker.After(cacheLag + time.Second) // a cache that misses all of a short life brings nobody back
 }
 
@@ -359,23 +361,24 @@ var errTaken = errors.New("an object of this name exists that is for another cla
 // errLeaving: the object was written some time. The volume may have been used, so it is not ours to clean up any more.
 var errLeaving = errors.New("its object exists already and is being deleted")
 
-func (c *Controller) write(ctx context.Context, pv *corev1.PersistentVolume) error {
+// write returns the object as it is stored.
+func (c *Controller) write(ctx context.Context, pv *corev1.PersistentVolume) (*corev1.PersistentVolume, error) {
 	ctx, cancel := context.WithTimeout(ctx, apiTimeout)
 	defer cancel()
-	_, err := c.client.CoreV1().PersistentVolumes().Create(ctx, pv, metav1.CreateOptions{})
+	stored, err := c.client.CoreV1().PersistentVolumes().Create(ctx, pv, metav1.CreateOptions{})
 	if !apierrors.IsAlreadyExists(err) {
-		return err
+		return stored, err
 	}
-	stored, err := c.client.CoreV1().PersistentVolumes().Get(ctx, pv.Name, metav1.GetOptions{})
+	stored, err = c.client.CoreV1().PersistentVolumes().Get(ctx, pv.Name, metav1.GetOptions{})
 	switch {
 	case err != nil:
-		return fmt.Errorf("an object of this name exists and could not be read: %w", err)
+		return nil, fmt.Errorf("an object of this name exists and could not be read: %w", err)
 	case sameVolume(c.settings, stored, pv):
-		return nil
+		return stored, nil
 	case stored.DeletionTimestamp != nil && isFor(stored, pv.Spec.ClaimRef.UID):
-		return errLeaving
+		return nil, errLeaving
 	}
-	return errTaken
+	return nil, errTaken
 }
 
 // cleanUp deletes a volume that nobody wants and closes the attempt. This is rare, so it asks the API server itself first: a cache may

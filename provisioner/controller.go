@@ -82,6 +82,8 @@ type Config struct {
 	// LeftJournal is the ConfigMap in JournalNamespace that was the journal before it was turned off; empty: it is on, or nobody looks.
 	LeftJournal string
 
+	ExpressBinding bool // --express-binding: claims are bound here, where permissions allow it
+
 	SourceWorkers int           // --cloning-protection-threads: sources whose protection is taken off at once
 	SweepInterval time.Duration // --snapshot-orphan-sweep-interval: how often protected sources are looked at; 0: only on events
 
@@ -117,6 +119,7 @@ type Controller struct {
 	claimLoop  *worker.Loop[ClaimKey]
 	volumeLoop *worker.Loop[volumeKey]
 	sourceLoop *worker.Loop[datasource.Key]
+	bindLoop   *worker.Loop[ClaimKey]
 	events     *recorder
 	metrics    *metrics
 
@@ -130,8 +133,14 @@ type Controller struct {
 	left      *left
 	upkeep    *pace
 	announced *announcements
+	express   *express
+	bindings  *bindings
+	backlog   *backlog
 	storing   atomic.Int32 // objects being written
-	began     time.Time    // of Run
+
+	volumeCount atomic.Int64 // volumes in the cache
+
+	began time.Time // of Run
 }
 
 // New makes a Controller and adds its indexes to the informers.
@@ -155,6 +164,9 @@ func New(config Config) (*Controller, error) {
 		left:         newLeft(),
 		upkeep:       newPace(upkeepInterval),
 		announced:    &announcements{made: map[types.UID][]string{}},
+		express:      newExpress(config.ExpressBinding),
+		bindings:     &bindings{byUID: map[types.UID]binding{}},
+		backlog:      newBacklog(),
 	}
 	c.attempts = newAttempts(c.forget)
 	c.placeless = newPlaceless(func(key ClaimKey) { c.claimLoop.Wake(key) })
@@ -191,6 +203,12 @@ func New(config Config) (*Controller, error) {
 		}
 	}
 	c.metrics = newMetrics(config.Registry, func() float64 { return float64(c.attempts.count()) })
+	if config.ExpressBinding {
+		config.Registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "berth_express_binding",
+			Help: "1 while claims are bound here, 0 while they are left to the controller-manager.",
+		}, c.expressGauge))
+	}
 	if config.JournalName != "" {
 		c.journal = c.newJournal(config.Settings.Identity)
 		config.Registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
@@ -214,6 +232,11 @@ func New(config Config) (*Controller, error) {
 	c.sourceLoop = worker.New(worker.Config[datasource.Key]{
 		Name: "sources", Workers: config.SourceWorkers, Grace: config.Grace,
 		BackoffStart: config.BackoffStart, BackoffMax: config.BackoffMax, Work: c.workSource,
+	})
+	c.bindLoop = worker.New(worker.Config[ClaimKey]{
+		Name: "bindings", Workers: config.Workers, Grace: config.Grace,
+		BackoffStart: config.BackoffStart, BackoffMax: config.BackoffMax, Work: c.workBinding,
+		Group: func(key ClaimKey) string { return key.Namespace },
 	})
 	c.events = newRecorder(config.Client, config.Settings.Driver.Name+"_"+host, host, func() int { return int(c.storing.Load()) }, c.metrics.eventsDropped.Inc)
 	return c, nil
@@ -282,6 +305,8 @@ func (c *Controller) lead(ctx context.Context) error {
 	if c.config.LeftJournal != "" {
 		loops.Go(func() { c.countLeft(ctx) })
 	}
+	loops.Go(func() { c.bindLoop.Run(ctx) })
+	loops.Go(func() { c.watchPermissions(ctx) })
 	if c.snapshots != nil {
 		loops.Go(func() { c.snapshots.Run(ctx) })
 	}
@@ -329,6 +354,13 @@ func (c *Controller) watch(logger klog.Logger) (synced []cache.InformerSynced, r
 
 func (c *Controller) journalGauge() float64 {
 	if c.journal.Degraded() != "" {
+		return 1
+	}
+	return 0
+}
+
+func (c *Controller) expressGauge() float64 {
+	if c.express.on() {
 		return 1
 	}
 	return 0

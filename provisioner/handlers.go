@@ -28,6 +28,7 @@ func (c *Controller) claimEvents() cache.ResourceEventHandler {
 				c.claimLoop.Enqueue(keyOf(claim))
 			}
 			c.reviewClones(nil, claim)
+			c.noteClaim(claim)
 		},
 		UpdateFunc: func(before, after any) {
 			old, ok1 := before.(*corev1.PersistentVolumeClaim)
@@ -49,11 +50,13 @@ func (c *Controller) claimEvents() cache.ResourceEventHandler {
 			}
 			c.reviewSource(old)
 			c.reviewClones(old, claim)
+			c.noteClaim(claim)
 		},
 		DeleteFunc: func(object any) {
 			if claim, ok := deleted[*corev1.PersistentVolumeClaim](object); ok {
 				c.claimGone(claim)
 				c.reviewSource(claim)
+				c.noteClaim(claim)
 			}
 		},
 	}
@@ -245,12 +248,16 @@ func (c *Controller) volumeEvents() cache.ResourceEventHandler {
 			return
 		}
 		c.sawWritten(pv)
+		c.noteVolume(pv)
 		if ownedBy(c.settings, pv) {
 			c.volumeLoop.Enqueue(volumeKey(pv.Name))
 		}
 	}
 	return cache.ResourceEventHandlerFuncs{
-		AddFunc: changed,
+		AddFunc: func(object any) {
+			c.volumeCount.Add(1)
+			changed(object)
+		},
 		UpdateFunc: func(before, after any) {
 			old, ok1 := before.(*corev1.PersistentVolume)
 			pv, ok2 := after.(*corev1.PersistentVolume)
@@ -264,6 +271,8 @@ func (c *Controller) volumeEvents() cache.ResourceEventHandler {
 		},
 		DeleteFunc: func(object any) {
 			if pv, ok := deleted[*corev1.PersistentVolume](object); ok {
+				c.volumeCount.Add(-1)
+				c.backlog.note(pv.Name, false)
 				c.sawWritten(pv)
 				c.deletion.forget(pv.UID)
 				c.upkeep.forget(pv.UID)

@@ -307,7 +307,7 @@ func TestADetachedVolumeIsWorkedAgain(t *testing.T) {
 		})
 		ctx, stop := context.WithCancel(t.Context())
 		var running sync.WaitGroup
-		for _, run := range []func(context.Context){w.c.claimLoop.Run, w.c.volumeLoop.Run, w.c.sourceLoop.Run, w.c.events.loop.Run} {
+		for _, run := range []func(context.Context){w.c.claimLoop.Run, w.c.volumeLoop.Run, w.c.sourceLoop.Run, w.c.bindLoop.Run, w.c.events.loop.Run} {
 			running.Go(func() { run(ctx) })
 		}
 		handler := w.c.attachmentEvents()

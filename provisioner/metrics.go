@@ -25,6 +25,9 @@ type metrics struct {
 	journalEntries    prometheus.Counter
 	journalDuration   prometheus.Histogram
 	journalUnreadable prometheus.Counter
+	bound             *prometheus.CounterVec   // class
+	boundDuration     *prometheus.HistogramVec // class
+	leftToBinder      *prometheus.CounterVec   // reason
 }
 
 var durationBuckets = []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600}
@@ -51,8 +54,11 @@ func newMetrics(registry prometheus.Registerer, openAttempts func() float64) *me
 		journalEntries:    prometheus.NewCounter(prometheus.CounterOpts{Name: "berth_journal_entries_total", Help: "Volumes that writes of the journal put on record."}),
 		journalDuration:   prometheus.NewHistogram(prometheus.HistogramOpts{Name: "berth_journal_write_duration_seconds", Help: "Time that a write of the journal took.", Buckets: durationBuckets}),
 		journalUnreadable: prometheus.NewCounter(prometheus.CounterOpts{Name: "berth_journal_unreadable_total", Help: "Entries of the journal that could not be read and are kept aside."}),
+		bound:             counter("berth_claims_bound_total", "Claims that were bound here.", "class"),
+		boundDuration:     histogram("berth_claim_bound_duration_seconds", "Time from a claim's creation until it was bound here. API servers count in whole seconds.", "class"),
+		leftToBinder:      counter("berth_claims_left_to_binder_total", "Claims whose volume was stored here and that the controller-manager has to bind, or has bound.", "reason"),
 	}
-	registry.MustRegister(m.journalWrites, m.journalEntries, m.journalDuration, m.journalUnreadable, m.provisioned, m.provisionFailed, m.provisionDuration, m.deleted, m.deleteFailed, m.deleteDuration,
+	registry.MustRegister(m.journalWrites, m.journalEntries, m.journalDuration, m.journalUnreadable, m.bound, m.boundDuration, m.leftToBinder, m.provisioned, m.provisionFailed, m.provisionDuration, m.deleted, m.deleteFailed, m.deleteDuration,
 		m.rescheduled, m.outcomes, m.eventsDropped,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "berth_open_attempts",

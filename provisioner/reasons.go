@@ -19,3 +19,23 @@ const (
 	// ReasonJournalUnreadable: an entry of the journal is kept aside.
 	ReasonJournalUnreadable = "JournalUnreadable"
 )
+
+// Why a claim whose volume we stored was not bound by us but left to the controller-manager's binder: values of the label "reason".
+const (
+	// LeftBinderFaster: the binder did it within its head start.
+	LeftBinderFaster = "BinderFaster"
+	// LeftBinderBehind: the binder had not caught up with other volumes, and got to this one in the end.
+	LeftBinderBehind = "BinderBehind"
+	// LeftBoundElsewhere: the claim was bound to another volume meanwhile.
+	LeftBoundElsewhere = "BoundElsewhere"
+	// LeftClaimGone: the claim was deleted, is being deleted, or is another one of the same name.
+	LeftClaimGone = "ClaimGone"
+	// LeftRescheduled: the node for which the volume was made is not selected any more.
+	LeftRescheduled = "Rescheduled"
+	// LeftVolumeUnfit: the volume is on its way out, or is not what the binder would take for this claim.
+	LeftVolumeUnfit = "VolumeUnfit"
+	// LeftLost: the binder has called the claim Lost, because it had not heard of the volume.
+	LeftLost = "Lost"
+	// LeftForbidden: the permissions do not allow it.
+	LeftForbidden = "Forbidden"
+)

@@ -26,6 +26,9 @@ func (s *scenario) gateOf(c **Controller) simtest.Gate {
 			return nil, errKilled
 		}
 		what := call.Verb + " " + scenarioKind(call.Kind)
+		if call.Status {
+			what += " status"
+		}
 		if s.trapped("before " + what) {
 			return nil, errKilled
 		}
@@ -73,6 +76,7 @@ func (s *scenario) trapped(at string) bool {
 		discardLoop(c.claimLoop)
 		discardLoop(c.volumeLoop)
 		discardLoop(c.sourceLoop)
+		discardLoop(c.bindLoop)
 		discardLoop(c.events.loop)
 	}()
 	return true
@@ -107,6 +111,9 @@ func (s *scenario) tellCall(call *simtest.Call, before simtest.Object, err error
 	after := s.server.Find(call.Kind, call.Key)
 	name := call.Key[strings.LastIndex(call.Key, "/")+1:]
 	words := call.Verb + " " + scenarioKind(call.Kind) + " " + name
+	if call.Status {
+		words = call.Verb + " status of " + scenarioKind(call.Kind) + " " + name
+	}
 	switch {
 	case call.Kind == simtest.ConfigMaps && !call.Writes():
 		return
@@ -192,6 +199,30 @@ func differences(before, after simtest.Object) (changes []string) {
 	for _, key := range slices.Sorted(maps.Keys(before.GetAnnotations())) {
 		if _, ok := after.GetAnnotations()[key]; !ok {
 			changes = append(changes, "- "+key)
+		}
+	}
+	return append(changes, bindingChanges(before, after)...)
+}
+
+// bindingChanges are what a write changed of what binds a claim and a volume.
+func bindingChanges(before, after simtest.Object) (changes []string) {
+	for _, key := range slices.Sorted(maps.Keys(after.GetAnnotations())) {
+		if _, ok := before.GetAnnotations()[key]; !ok {
+			changes = append(changes, "+ "+key)
+		}
+	}
+	switch now := after.(type) {
+	case *corev1.PersistentVolumeClaim:
+		old, _ := before.(*corev1.PersistentVolumeClaim)
+		if old.Spec.VolumeName != now.Spec.VolumeName {
+			changes = append(changes, "bound to "+now.Spec.VolumeName)
+		}
+		if old.Status.Phase != now.Status.Phase {
+			changes = append(changes, fmt.Sprintf("%s, %s, %v", now.Status.Phase, now.Status.Capacity.Storage(), now.Status.AccessModes))
+		}
+	case *corev1.PersistentVolume:
+		if old, _ := before.(*corev1.PersistentVolume); old.Status.Phase != now.Status.Phase {
+			changes = append(changes, string(now.Status.Phase))
 		}
 	}
 	return changes

@@ -86,6 +86,7 @@ type scenario struct {
 	server   *simtest.Server
 	driver   *simtest.Driver
 	settings Settings
+	express  bool
 	uids     map[types.UID]int // how many claims had the name
 
 	c       *Controller // nil: none runs
@@ -148,7 +149,7 @@ func (s *scenario) start() {
 	settings := s.settings
 	settings.Identity = fmt.Sprintf("%d-0-%s", s.terms, testDriver)
 	var c *Controller
-	c = simController(settings, s.server, s.gateOf(&c), scenarioDriver{s, &c})
+	c = simController(settings, s.express, s.server, s.gateOf(&c), scenarioDriver{s, &c})
 	s.c = c
 	s.feeds = simFeeds(s.c, s.server)
 	s.c.snapshots, s.c.began = nil, time.Now()
@@ -182,6 +183,7 @@ func (s *scenario) end() {
 	discardLoop(c.claimLoop)
 	discardLoop(c.volumeLoop)
 	discardLoop(c.sourceLoop)
+	discardLoop(c.bindLoop)
 	discardLoop(c.events.loop)
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"strings"
 	"testing/synctest"
 	"time"
@@ -28,7 +29,7 @@ func (s *scenario) line(words []string) error {
 		"with": s.with, "class": s.class, "secret": s.secret, "node": s.node, "snapshot": s.snapshot, "claim": s.claim, "volume": s.volume,
 		"delete": s.remove, "keep": s.policy(corev1.PersistentVolumeReclaimRetain), "discard": s.policy(corev1.PersistentVolumeReclaimDelete), "attach": s.attach, "spoil": s.spoilJournal,
 		"driver": s.driverAnswers, "api": s.apiFails, "kill": s.killAt, "start": s.restart, "stop": s.shutDown, "replace": s.replace,
-		"caches": s.caches, "kubernetes": s.kubernetes, "wait": s.wait, "work": s.work, "show": s.show,
+		"caches": s.caches, "kubernetes": s.kubernetes, "wait": s.wait, "work": s.work, "bind": s.bind, "binder": s.binder, "reschedule": s.reschedule, "lose": s.lose, "give": s.give, "free": s.free, "show": s.show,
 	}
 	do, ok := known[words[0]]
 	if !ok {
@@ -71,6 +72,8 @@ func (s *scenario) with(words []string) error {
 			s.settings.Driver.Topology, s.settings.ImmediateTopology = true, true
 		case "zone-at-a-time":
 			s.settings.TopologyLimit = 1
+		case "express-binding":
+			s.express = true
 		case "short-names":
 			s.settings.NameUUIDLength = 1
 		default:
@@ -247,7 +250,8 @@ func (s *scenario) apiFails(words []string) error {
 		s.forbidden = strings.Join(words[1:], " ")
 		return nil
 	}
-	s.faults = append(s.faults, fault{call: strings.Join(words[:2], " "), how: words[2]})
+	last := len(words) - 1
+	s.faults = append(s.faults, fault{call: strings.Join(words[:last], " "), how: words[last]})
 	return nil
 }
 
@@ -328,6 +332,66 @@ func (s *scenario) work(words []string) error {
 		return fmt.Errorf("nobody works on a %s", words[0])
 	}
 	return s.step(func(ctx context.Context) worker.Result { return s.c.workSource(ctx, key) })
+}
+
+// bind has the provisioner look at a claim that is to be bound: bind data.
+func (s *scenario) bind(words []string) error {
+	claim := words[0]
+	uid := types.UID(claim)
+	if i := strings.LastIndex(claim, "-"); i > 0 {
+		claim = claim[:i]
+	}
+	return s.step(func(ctx context.Context) worker.Result {
+		return s.c.workBinding(ctx, ClaimKey{Namespace: "ns", Name: claim, UID: uid})
+	})
+}
+
+// binder has Kubernetes' binder make so many writes: binder 2.
+func (s *scenario) binder(words []string) error {
+	writes, err := strconv.Atoi(words[0])
+	w := &simWorld{Rand: rand.New(rand.NewPCG(1, 1)), server: s.server, settings: s.settings}
+	for range writes {
+		w.people.bind(w)
+	}
+	return err
+}
+
+// give has Kubernetes' binder give a claim a volume: give data static.
+func (s *scenario) give(words []string) error {
+	var claim *corev1.PersistentVolumeClaim
+	simtest.Change(s.server, simtest.Claims, "ns/"+words[0], func(changed *corev1.PersistentVolumeClaim) {
+		changed.Spec.VolumeName = words[1]
+		claim = changed
+	})
+	simtest.Change(s.server, simtest.Volumes, words[1], func(pv *corev1.PersistentVolume) {
+		pv.Spec.ClaimRef, pv.Status.Phase = claimReference(claim), corev1.VolumeBound
+	})
+	return nil
+}
+
+// free has Kubernetes' binder say that a volume is nobody's: free imported.
+func (s *scenario) free(words []string) error {
+	simtest.Change(s.server, simtest.Volumes, words[0], func(pv *corev1.PersistentVolume) { pv.Status.Phase = corev1.VolumeAvailable })
+	return nil
+}
+
+// lose has Kubernetes' binder call a claim lost, whose volume it has not heard of: lose data.
+func (s *scenario) lose(words []string) error {
+	simtest.Change(s.server, simtest.Claims, "ns/"+words[0], func(claim *corev1.PersistentVolumeClaim) {
+		claim.Status = corev1.PersistentVolumeClaimStatus{Phase: corev1.ClaimLost}
+	})
+	return nil
+}
+
+// reschedule changes the node that is selected for a claim: reschedule data n2. Without a node, none is any more.
+func (s *scenario) reschedule(words []string) error {
+	simtest.Change(s.server, simtest.Claims, "ns/"+words[0], func(claim *corev1.PersistentVolumeClaim) {
+		delete(claim.Annotations, "volume.kubernetes.io/selected-node")
+		if len(words) > 1 {
+			onNode(words[1])(claim)
+		}
+	})
+	return nil
 }
 
 // show tells what there is.

@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
 	"k8s.io/apimachinery/pkg/types"
+	volumehelpers "k8s.io/component-helpers/storage/volume"
 
 	"github.com/berth-csi/berth/csi"
 	"github.com/berth-csi/berth/datasource"
@@ -185,8 +186,18 @@ func (w *simWorld) readLog() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for ; h.read.claims < len(claims); h.read.claims++ {
-		if claim, ok := claims[h.read.claims].New.(*corev1.PersistentVolumeClaim); ok && claim.Spec.VolumeName != "" {
+		event := claims[h.read.claims]
+		claim, ok := event.New.(*corev1.PersistentVolumeClaim)
+		if !ok {
+			continue
+		}
+		if claim.Spec.VolumeName != "" {
 			h.bound[claim.Spec.VolumeName] = true
+		}
+		if old, ok := event.Old.(*corev1.PersistentVolumeClaim); ok {
+			if problem := undone(old, claim); problem != "" {
+				w.problem("%s", problem)
+			}
 		}
 	}
 	for ; h.read.volumes < len(log); h.read.volumes++ {
@@ -199,6 +210,45 @@ func (w *simWorld) readLog() {
 				h.theirs[volume.Number] = true
 				h.used[volume.Number] = h.used[volume.Number] || h.bound[old.Name]
 			}
+		}
+	}
+}
+
+// undone says what of a binding was taken back by a write; empty: nothing.
+func undone(old, claim *corev1.PersistentVolumeClaim) string {
+	switch {
+	case old.Spec.VolumeName != "" && claim.Spec.VolumeName != old.Spec.VolumeName:
+		return fmt.Sprintf("claim %s (%s) was bound to %s, and then to %q", claim.Name, claim.UID, old.Spec.VolumeName, claim.Spec.VolumeName)
+	case old.Status.Phase == corev1.ClaimBound && claim.Status.Phase != corev1.ClaimBound && claim.Status.Phase != corev1.ClaimLost:
+		return fmt.Sprintf("claim %s (%s) was Bound, and then %s", claim.Name, claim.UID, claim.Status.Phase)
+	}
+	return ""
+}
+
+// checkBinding looks at what a process wrote to bind a claim, right after it was done.
+func (w *simWorld) checkBinding(p *simProcess, before simtest.Object, call *simtest.Call, answer simtest.Object) {
+	switch now := answer.(type) {
+	case *corev1.PersistentVolumeClaim:
+		old, _ := before.(*corev1.PersistentVolumeClaim)
+		if now.Spec.VolumeName == "" || old == nil || old.Spec.VolumeName != "" && !call.Status {
+			return // it was about something else
+		}
+		pv, _ := w.server.Find(simtest.Volumes, now.Spec.VolumeName).(*corev1.PersistentVolume)
+		switch {
+		case now.ResourceVersion == old.ResourceVersion:
+			w.problem("process %d binds claim %s (%s) without need", p.number, now.Name, now.UID)
+		case old.DeletionTimestamp != nil && old.Spec.VolumeName == "":
+			w.problem("process %d binds claim %s (%s), which is being deleted", p.number, now.Name, now.UID)
+		case pv != nil && (pv.Spec.ClaimRef == nil || pv.Spec.ClaimRef.UID != now.UID):
+			w.problem("process %d binds claim %s (%s) to %s, which is for %v", p.number, now.Name, now.UID, pv.Name, pv.Spec.ClaimRef)
+		case now.Annotations[volumehelpers.AnnBindCompleted] == "" || now.Annotations[volumehelpers.AnnBoundByController] == "":
+			w.problem("process %d binds claim %s (%s) and does not say so: %v", p.number, now.Name, now.UID, now.Annotations)
+		case call.Status && pv != nil && now.Status.Capacity.Storage().Cmp(*pv.Spec.Capacity.Storage()) != 0:
+			w.problem("process %d says of claim %s (%s) that it has %s, and its volume has %s", p.number, now.Name, now.UID, now.Status.Capacity.Storage(), pv.Spec.Capacity.Storage())
+		}
+	case *corev1.PersistentVolume:
+		if old, _ := before.(*corev1.PersistentVolume); call.Status && old != nil && (old.ResourceVersion == now.ResourceVersion || old.Status.Phase != corev1.VolumePending) {
+			w.problem("process %d gives volume %s the phase Bound, which is %s", p.number, now.Name, old.Status.Phase)
 		}
 	}
 }
@@ -366,6 +416,8 @@ func (w *simWorld) unsettled() string {
 			return fmt.Sprintf("claim %s (%s) is still protected", claim.Name, claim.UID)
 		case claim.Spec.VolumeName == "":
 			return fmt.Sprintf("claim %s (%s) has no volume", claim.Name, claim.UID)
+		case claim.Status.Phase != corev1.ClaimBound && w.server.Find(simtest.Volumes, claim.Spec.VolumeName) != nil:
+			return fmt.Sprintf("claim %s (%s) has volume %s and is %s", claim.Name, claim.UID, claim.Spec.VolumeName, claim.Status.Phase)
 		}
 	}
 	handles := map[string]bool{}

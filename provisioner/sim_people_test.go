@@ -281,6 +281,9 @@ func claimOf(w *simWorld, pv *corev1.PersistentVolume) *corev1.PersistentVolumeC
 
 // bind is the controller-manager's binder: one write at a time, as it makes them.
 func (s *simPeople) bind(w *simWorld) bool {
+	if w.noBinder && !w.calm {
+		return false
+	}
 	return simAny(w, simtest.Volumes, func(pv *corev1.PersistentVolume) bool { return s.bindVolume(w, pv) }) ||
 		simAny(w, simtest.Claims, func(claim *corev1.PersistentVolumeClaim) bool { return s.bindClaim(w, claim) })
 }
@@ -309,7 +312,13 @@ func (s *simPeople) bindVolume(w *simWorld, pv *corev1.PersistentVolume) bool {
 			return true
 		}
 		w.trace("binder: claim %s (%s) has %s", claim.Name, claim.UID, pv.Name)
-		return simtest.Change(w.server, simtest.Claims, "ns/"+claim.Name, func(claim *corev1.PersistentVolumeClaim) { claim.Spec.VolumeName = pv.Name })
+		return simtest.Change(w.server, simtest.Claims, "ns/"+claim.Name, func(claim *corev1.PersistentVolumeClaim) {
+			claim.Spec.VolumeName = pv.Name
+			if claim.Annotations == nil {
+				claim.Annotations = map[string]string{}
+			}
+			claim.Annotations[volumehelpers.AnnBindCompleted], claim.Annotations[volumehelpers.AnnBoundByController] = "yes", "yes"
+		})
 	case pv.Annotations[AnnotationProvisionedBy] != "" && pv.Spec.PersistentVolumeReclaimPolicy == corev1.PersistentVolumeReclaimDelete:
 		return phase(corev1.VolumeReleased) // bound elsewhere: nobody needs it
 	}
@@ -326,14 +335,15 @@ func (s *simPeople) bindClaim(w *simWorld, claim *corev1.PersistentVolumeClaim) 
 	}
 	if claim.Spec.VolumeName != "" {
 		phase := corev1.ClaimBound
-		if w.server.Find(simtest.Volumes, claim.Spec.VolumeName) == nil {
-			phase = corev1.ClaimLost
+		pv, _ := w.server.Find(simtest.Volumes, claim.Spec.VolumeName).(*corev1.PersistentVolume)
+		if pv == nil {
+			pv, phase = &corev1.PersistentVolume{}, corev1.ClaimLost
 		}
 		if claim.Status.Phase == phase {
 			return false
 		}
 		return change(func(claim *corev1.PersistentVolumeClaim) {
-			claim.Status.Phase, claim.Status.Capacity = phase, claim.Spec.Resources.Requests
+			claim.Status.Phase, claim.Status.Capacity, claim.Status.AccessModes = phase, pv.Spec.Capacity, pv.Spec.AccessModes
 		})
 	}
 	class, _ := w.server.Find(simtest.Classes, *claim.Spec.StorageClassName).(*storagev1.StorageClass)

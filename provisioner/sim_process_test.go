@@ -31,13 +31,14 @@ func (noRegistry) MustRegister(...prometheus.Collector) {}
 func (noRegistry) Unregister(prometheus.Collector) bool { return false }
 
 // simController is a controller with clients of an API server and a driver in memory. Its caches are empty and it does not run.
-func simController(settings Settings, server *simtest.Server, gate simtest.Gate, driver Driver) *Controller {
+func simController(settings Settings, express bool, server *simtest.Server, gate simtest.Gate, driver Driver) *Controller {
 	client := simtest.NewClient(server, gate)
 	config := Config{
 		Settings: settings, Client: client, Snapshots: client.Snapshots(), Driver: driver, Registry: noRegistry{},
 		Informers:   informers.NewSharedInformerFactory(client, 0),
 		JournalName: simJournal, JournalNamespace: simNamespace,
-		Workers: 1, SourceWorkers: 1, BackoffStart: time.Second, BackoffMax: 5 * time.Minute,
+		ExpressBinding: express,
+		Workers:        1, SourceWorkers: 1, BackoffStart: time.Second, BackoffMax: 5 * time.Minute,
 	}
 	if settings.Driver.Topology {
 		config.Topology = topology.NewIndex()
@@ -80,10 +81,11 @@ func (w *simWorld) start() {
 	p := &simProcess{w: w, number: w.processes, ended: make(chan struct{}), left: -1}
 	settings := w.settings
 	settings.Identity = fmt.Sprintf("%d-0-%s", p.number, testDriver)
-	p.c = simController(settings, w.server, p.call, p)
+	p.c = simController(settings, w.express, w.server, p.call, p)
 	replaceLoop(&p.c.claimLoop, 6, func(ctx context.Context, key ClaimKey) worker.Result { return work(ctx, p, key, p.c.workClaim) })
 	replaceLoop(&p.c.volumeLoop, 4, func(ctx context.Context, key volumeKey) worker.Result { return work(ctx, p, key, p.c.workVolume) })
 	replaceLoop(&p.c.sourceLoop, 2, func(ctx context.Context, key datasource.Key) worker.Result { return work(ctx, p, key, p.c.workSource) })
+	replaceLoop(&p.c.bindLoop, 6, func(ctx context.Context, key ClaimKey) worker.Result { return work(ctx, p, key, p.c.workBinding) })
 	p.feeds = simFeeds(p.c, w.server)
 	p.c.snapshots = nil // the feed is in its place
 	for _, feed := range p.feeds {

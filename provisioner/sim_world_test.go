@@ -35,6 +35,8 @@ type simWorld struct {
 	seed      uint64
 	rates     simRates
 	settings  Settings
+	express   bool // claims are bound by the provisioner, too
+	noBinder  bool // Kubernetes' binder is away until all is calm
 	server    *simtest.Server
 	driver    *simtest.Driver
 	people    simPeople
@@ -75,6 +77,8 @@ func newSimWorld(seed uint64, tracing bool) *simWorld {
 		w.settings.NameUUIDLength = 1
 	}
 	w.strict = w.chance(.95)
+	w.express = w.chance(.8)
+	w.noBinder = w.chance(.3)
 	w.history, w.arrived = newSimHistory(), make(chan struct{}, 1)
 	w.server.NewUID = w.people.newUID
 	w.people.begin(w)
@@ -299,7 +303,11 @@ func (w *simWorld) do(item *simItem) simAnswer {
 	case item.operation != nil:
 		answer.volume, answer.err = item.operation.Do(w.spoil())
 	default:
+		before := w.server.Find(item.call.Kind, item.call.Key)
 		answer.object, answer.err = item.call.Do()
+		if answer.err == nil && item.call.Verb == "patch" {
+			w.checkBinding(item.p, before, item.call, answer.object)
+		}
 	}
 	w.checkEffect(item, answer)
 	return answer

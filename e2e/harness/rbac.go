@@ -25,6 +25,9 @@ func clusterRules(account string) []rbacv1.PolicyRule {
 		// Reads claims; patches away the selected node when it gives a claim back to the scheduler. Update is what the
 		// established provisioner does that with, so a role made for that has it too.
 		rule("", "persistentvolumeclaims", "get", "list", "watch", "update", "patch"),
+		// Binds claims to their volumes, where it may.
+		rule("", "persistentvolumes/status", "patch"),
+		rule("", "persistentvolumeclaims/status", "patch"),
 		// What a claim asks for.
 		rule("storage.k8s.io", "storageclasses", "get", "list", "watch"),
 		// Which nodes have the driver, and the topology keys it uses.

@@ -150,7 +150,8 @@ const (
 )
 
 // trimVolume keeps what deletion needs of this driver's volumes, and of others' no more than that they exist and, while no claim has them, what a
-// claim is matched by. An in-tree volume that the driver took over is kept whole: translating it needs its source, its labels and its node affinity.
+// claim is matched by; but of each for whom it is and in which phase, which tells what the controller-manager has still to do. An
+// in-tree volume that the driver took over is kept whole: translating it needs its source, its labels and its node affinity.
 func trimVolume(pv *corev1.PersistentVolume, driver, inTree string) *corev1.PersistentVolume {
 	slim := &corev1.PersistentVolume{ObjectMeta: identity(pv.ObjectMeta)}
 	slim.Status.Phase = pv.Status.Phase

@@ -3,7 +3,7 @@
 //
 // Neither is kinder than the real thing. The Server keeps resource versions and refuses a write that names an old one; it takes UIDs as
 // preconditions, keeps an object with finalizers until the last one is gone, lets nobody add one to an object that is being deleted, and changes
-// the status of an object only through its subresource. The Driver creates by name, as the CSI specification wants it, and no better than that.
+// the status of an object only through its subresource; a claim's volume is named once. The Driver creates by name, as the CSI specification wants it, and no better than that.
 //
 // What a client does arrives as a Call at the client's Gate, which does it (or not) and answers. Nobody is told of anything: whoever keeps a
 // cache reads the Server's Log, at any pace.

@@ -198,6 +198,11 @@ func (s *Server) replace(kind Kind, current, wanted Object, status bool) (Object
 	wanted.SetDeletionTimestamp(current.GetDeletionTimestamp())
 	wanted.SetResourceVersion(current.GetResourceVersion())
 	wanted = divide(current, wanted, status)
+	if old, ok := current.(*corev1.PersistentVolumeClaim); ok && old.Spec.VolumeName != "" {
+		if claim, ok := wanted.(*corev1.PersistentVolumeClaim); ok && claim.Spec.VolumeName != old.Spec.VolumeName {
+			return nil, invalid(kind, name, "spec: Forbidden: spec is immutable after creation")
+		}
+	}
 	for _, finalizer := range wanted.GetFinalizers() {
 		if current.GetDeletionTimestamp() != nil && !slices.Contains(current.GetFinalizers(), finalizer) {
 			return nil, invalid(kind, name, "metadata.finalizers: no new finalizers can be added if the object is being deleted")

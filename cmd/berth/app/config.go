@@ -123,6 +123,8 @@ func newProvisioner(o *Options, client kubernetes.Interface, optional optionalCl
 			SourceWorkers: o.Provisioning.SourceWorkers,
 			SweepInterval: o.Provisioning.SweepInterval,
 			Snapshots:     optional.snapshots,
+
+			ExpressBinding: o.Provisioning.ExpressBinding == expressAuto,
 		}
 		config.Settings.AttributesClasses = features.enabled(gateAttributes) && (attributesServed || features.explicit(gateAttributes))
 		config.JournalNamespace = o.Leader.namespace()

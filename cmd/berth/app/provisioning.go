@@ -11,6 +11,12 @@ import (
 	"github.com/berth-csi/berth/provisioner"
 )
 
+// Values of --express-binding.
+const (
+	expressAuto = "auto"
+	expressOff  = "off"
+)
+
 // ProvisioningOptions say how claims become volumes.
 type ProvisioningOptions struct {
 	Workers           int
@@ -26,6 +32,7 @@ type ProvisioningOptions struct {
 	PublishReadOnly   bool
 	TopologyLimit     int
 
+	ExpressBinding        string // auto or off
 	Journal               bool
 	PreventModeConversion bool
 	SourceWorkers         int
@@ -42,6 +49,7 @@ func newProvisioningOptions() ProvisioningOptions {
 		NameUUIDLength:    -1,
 		ImmediateTopology: true,
 
+		ExpressBinding:        expressAuto,
 		Journal:               true,
 		PreventModeConversion: true,
 		SourceWorkers:         1,
@@ -63,6 +71,7 @@ func (o *ProvisioningOptions) AddFlags(flags *pflag.FlagSet) {
 	flags.IntVar(&o.TopologyLimit, "topology-limit", o.TopologyLimit, "Segments that a request names at most. While the driver has no room in them, further tries name others. 0: no limit.")
 	flags.BoolVar(&o.ExtraMetadata, "extra-create-metadata", o.ExtraMetadata, "Tell the driver the names of claim, namespace and volume as parameters.")
 	flags.BoolVar(&o.PublishReadOnly, "controller-publish-readonly", o.PublishReadOnly, "Mark the volumes of claims whose only access mode is ReadOnlyMany as read-only.")
+	flags.StringVar(&o.ExpressBinding, "express-binding", o.ExpressBinding, "Bind claims to their volumes here, at once, instead of waiting for the controller-manager. auto: where permissions allow it; off: never.")
 	flags.BoolVar(&o.Journal, "journal", o.Journal, "Record what is about to be created in a ConfigMap beside the Lease, so that no volume is lost with this process.")
 	flags.BoolVar(&o.PreventModeConversion, "prevent-volume-mode-conversion", o.PreventModeConversion, "Refuse to restore a snapshot to another volume mode than it was taken of, unless an annotation of its content permits it.")
 	flags.IntVar(&o.SourceWorkers, "cloning-protection-threads", o.SourceWorkers, "Snapshots and claims whose protection as a source is taken off at once.")
@@ -87,6 +96,9 @@ func (o *ProvisioningOptions) Validate() error {
 	}
 	if o.SweepInterval < 0 {
 		add("--snapshot-orphan-sweep-interval must not be negative (0 means never), not %s", o.SweepInterval)
+	}
+	if o.ExpressBinding != expressAuto && o.ExpressBinding != expressOff {
+		add("--express-binding must be auto or off, not %q", o.ExpressBinding)
 	}
 	if o.Grace < 0 {
 		add("--shutdown-grace must not be negative, not %s", o.Grace)
