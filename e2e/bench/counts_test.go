@@ -39,6 +39,8 @@ func TestRequestReadings(t *testing.T) {
 			want: []reading{
 				{"api_writes_per_volume", unitPerVolume, 1},
 				{"system_api_writes_per_volume", unitPerVolume, 2},
+				{"system_api_writes_per_volume/berth", unitPerVolume, 1},
+				{"system_api_writes_per_volume/kube-controller-manager", unitPerVolume, 1},
 				{"api_requests", unitRequests, 10},
 				{"api_requests/create/persistentvolumes", unitRequests, 10},
 			},
@@ -62,6 +64,7 @@ func TestRequestReadings(t *testing.T) {
 			want: []reading{
 				{"api_writes_per_volume", unitPerVolume, 1.2},
 				{"system_api_writes_per_volume", unitPerVolume, 1.2},
+				{"system_api_writes_per_volume/berth", unitPerVolume, 1.2},
 				{"api_requests", unitRequests, 12},
 				{"api_requests/create/persistentvolumes", unitRequests, 12},
 			},

@@ -34,11 +34,16 @@ func unthrottled() harness.ClientLimits { return harness.ClientLimits{QPS: 5000,
 
 // openEnvironment brings everything up in dir. Close has to be called whether or not it succeeds, if it returns an
 // environment.
-func openEnvironment(ctx context.Context, dir string, s subject, latency time.Duration, berthFlags []string) (*environment, error) {
+func openEnvironment(ctx context.Context, dir string, t task, berthFlags []string) (*environment, error) {
+	s, latency := subjects()[t.subject], t.latency
 	e := &environment{dir: dir, subject: s, tracker: newTracker(), berthFlags: berthFlags}
+	limits := unthrottled()
+	if t.group.stock {
+		limits = harness.ClientLimits{}
+	}
 	var err error
 	if e.controlPlane, err = harness.StartControlPlane(ctx, filepath.Join(dir, "cp"), harness.ControlPlaneOptions{
-		Limits: unthrottled(),
+		Limits: limits,
 		Set:    []string{harness.APIServer + ":audit-log-maxsize=10000"},
 	}); err != nil {
 		return e, err

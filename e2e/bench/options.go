@@ -17,6 +17,9 @@ type Options struct {
 	// Claims is how many claims create and delete are about, WFFCClaims how many wffc works through one by one.
 	Claims     int
 	WFFCClaims int
+	// StockClaims is how many claims create-stock is about, StockPods how many Pods wffc-stock makes at once.
+	StockClaims int
+	StockPods   int
 	// Latencies of the driver's CreateVolume and DeleteVolume; everything is measured at each.
 	Latencies []time.Duration
 	// Rounds is how often every subject is measured.
@@ -34,9 +37,9 @@ type Options struct {
 
 func defaultOptions() Options {
 	return Options{
-		Subjects:  subjectNames(),
+		Subjects:  defaultSubjects(),
 		Scenarios: scenarioNames(),
-		Claims:    1000, WFFCClaims: 50,
+		Claims:    1000, WFFCClaims: 50, StockClaims: 200, StockPods: 100,
 		Latencies: []time.Duration{0},
 		Rounds:    2,
 		Settle:    3 * time.Second,
@@ -47,7 +50,7 @@ func defaultOptions() Options {
 func smokeOptions() Options {
 	o := defaultOptions()
 	o.Subjects = []string{subjectBerth}
-	o.Claims, o.WFFCClaims, o.Rounds, o.Settle = 20, 3, 1, 0
+	o.Claims, o.WFFCClaims, o.StockClaims, o.StockPods, o.Rounds, o.Settle = 20, 3, 5, 5, 1, 0
 	return o
 }
 
@@ -69,6 +72,8 @@ func (o Options) Validate() error {
 	}
 	check(o.Claims > 0, "claims must be more than 0, not %d", o.Claims)
 	check(o.WFFCClaims > 0, "wffc-claims must be more than 0, not %d", o.WFFCClaims)
+	check(o.StockClaims > 0, "stock-claims must be more than 0, not %d", o.StockClaims)
+	check(o.StockPods > 0, "stock-pods must be more than 0, not %d", o.StockPods)
 	check(len(o.Latencies) > 0, "no latency")
 	for _, latency := range o.Latencies {
 		check(latency >= 0, "latency must not be below 0, as %s is", latency)
@@ -89,6 +94,8 @@ func parseOptions(args []string, usage io.Writer) (Options, error) {
 	flags.Var(listFlag{&o.Scenarios}, "scenarios", "`LIST` of scenarios")
 	flags.IntVar(&o.Claims, "claims", o.Claims, "how many claims create and delete are about")
 	flags.IntVar(&o.WFFCClaims, "wffc-claims", o.WFFCClaims, "how many claims wffc works through one by one")
+	flags.IntVar(&o.StockClaims, "stock-claims", o.StockClaims, "how many claims create-stock is about")
+	flags.IntVar(&o.StockPods, "stock-pods", o.StockPods, "how many Pods wffc-stock makes at once")
 	flags.Var(durationsFlag{&o.Latencies}, "latency", "`LIST` of latencies of the driver, such as 0,50ms")
 	flags.IntVar(&o.Rounds, "rounds", o.Rounds, "how often every subject is measured")
 	flags.StringVar(&o.JSON, "json", "", "`FILE` to write the figures to")

@@ -44,6 +44,15 @@ func requestReadings(requests []harness.RequestCount, userAgent string, volumes 
 		{"api_writes_per_volume", unitPerVolume, perVolume(subject, volumes)},
 		{"system_api_writes_per_volume", unitPerVolume, perVolume(system, volumes)},
 	}
+	writers := map[string]int{}
+	for _, r := range requests {
+		if isVolumeWrite(r) && r.UserAgent != benchUserAgent {
+			writers[r.UserAgent] += r.Count
+		}
+	}
+	for writer, count := range writers {
+		readings = append(readings, reading{"system_api_writes_per_volume/" + writer, unitPerVolume, perVolume(count, volumes)})
+	}
 	total, kinds := 0, map[string]int{}
 	for _, r := range requests {
 		if r.UserAgent == userAgent {

@@ -18,6 +18,8 @@ type group struct {
 	name      string
 	warm      func(ctx context.Context, e *environment) error
 	scenarios []scenario
+	// stock leaves the controller-manager's client its own limits, as in a cluster that nobody has tuned.
+	stock bool
 	// estimate is about how long the scenarios take with a subject.
 	estimate func(subject, Options) time.Duration
 }
@@ -44,6 +46,24 @@ func groups() []group {
 				return time.Duration(o.WFFCClaims) * (s.pace + 100*time.Millisecond)
 			},
 		},
+		{
+			name:      "immediate-stock",
+			warm:      warmImmediate,
+			stock:     true,
+			scenarios: []scenario{{name: "create-stock", run: runCreateStock}},
+			estimate: func(s subject, o Options) time.Duration {
+				return time.Duration(o.StockClaims) * max(s.pace, stockPace)
+			},
+		},
+		{
+			name:      "wffc-stock",
+			warm:      warmWFFC,
+			stock:     true,
+			scenarios: []scenario{{name: "wffc-stock", run: runWFFCStock}},
+			estimate: func(s subject, o Options) time.Duration {
+				return time.Duration(o.StockPods) * max(s.pace, stockPace)
+			},
+		},
 	}
 }
 
@@ -57,15 +77,18 @@ func scenarioNames() []string {
 	return names
 }
 
+// stockPace is about what a controller-manager with its stock limits takes for a claim.
+const stockPace = 250 * time.Millisecond
+
 // stallAfter is how long nothing at all may happen before a scenario has failed: longer than any pause a working
 // provisioner makes, even with a busy machine under it.
 const stallAfter = 90 * time.Second
 
 // claimNames of a scenario, which nothing else in the environment has.
-func claimNames(prefix string, n int) []string {
+func claimNames(n int) []string {
 	names := make([]string, n)
 	for i := range names {
-		names[i] = fmt.Sprintf("%s-%05d", prefix, i)
+		names[i] = fmt.Sprintf("%s-%05d", claimPrefix, i)
 	}
 	return names
 }

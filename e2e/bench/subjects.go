@@ -14,6 +14,7 @@ import (
 // The subjects, as the command line and the figures name them.
 const (
 	subjectBerth       = "berth"
+	subjectAdmitted    = "berth-admitted"
 	subjectPeerDefault = "peer-default"
 	subjectPeerTuned   = "peer-tuned"
 	subjectFloor       = "floor"
@@ -21,6 +22,11 @@ const (
 
 // subjectNames in the order of table columns, which is also that of the runs in a round.
 func subjectNames() []string {
+	return []string{subjectBerth, subjectAdmitted, subjectPeerDefault, subjectPeerTuned, subjectFloor}
+}
+
+// defaultSubjects are those that are measured if nobody says which.
+func defaultSubjects() []string {
 	return []string{subjectBerth, subjectPeerDefault, subjectPeerTuned, subjectFloor}
 }
 
@@ -62,7 +68,9 @@ type subject struct {
 	// pace and deletePace are about how long it takes for a claim and for a deletion; they only serve to say how
 	// long the bench will take.
 	pace, deletePace time.Duration
-	start            func(context.Context, *environment) (*harness.Process, error)
+	// admitted: claims are made with the annotations that the subject's admission webhook writes.
+	admitted bool
+	start    func(context.Context, *environment) (*harness.Process, error)
 }
 
 func subjects() map[string]subject {
@@ -70,6 +78,10 @@ func subjects() map[string]subject {
 	return map[string]subject{
 		subjectBerth: {
 			binary: "berth", userAgent: berthUserAgent, events: []string{"ProvisioningSucceeded"},
+			pace: 25 * time.Millisecond, deletePace: 25 * time.Millisecond, start: startBerth,
+		},
+		subjectAdmitted: {
+			binary: "berth", userAgent: berthUserAgent, events: []string{"ProvisioningSucceeded"}, admitted: true,
 			pace: 25 * time.Millisecond, deletePace: 25 * time.Millisecond, start: startBerth,
 		},
 		subjectPeerDefault: {

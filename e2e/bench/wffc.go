@@ -16,7 +16,7 @@ func warmWFFC(ctx context.Context, e *environment) error {
 // runWFFC makes a claim and a Pod for it, waits until the claim is Bound, and goes on with the next. So it measures the
 // way from the Pod by the scheduler and the provisioner to the binding with nothing else under way.
 func runWFFC(ctx context.Context, e *environment, o Options) ([]reading, error) {
-	names := claimNames(claimPrefix, o.WFFCClaims)
+	names := claimNames(o.WFFCClaims)
 	m, err := beginMeasurement(ctx, e)
 	if err != nil {
 		return nil, err
@@ -26,6 +26,45 @@ func runWFFC(ctx context.Context, e *environment, o Options) ([]reading, error) 
 		if err := bindOne(ctx, e, name, started); err != nil {
 			return nil, err
 		}
+	}
+	seen := e.tracker.times(names)
+	toBound := spans(started.times, seen.bound)
+	readings := []reading{
+		{"last_bound_seconds", unitSeconds, latest(seen.bound, m.start)},
+		{"p50_seconds", unitSeconds, percentile(toBound, 50)},
+		{"p99_seconds", unitSeconds, percentile(toBound, 99)},
+	}
+	costs, err := m.end(ctx, account{claims: names, method: harness.CreateVolume, events: e.subject.events})
+	return append(readings, costs...), err
+}
+
+// runWFFCStock makes all claims, then a Pod for each at once, where the controller-manager has its stock limits.
+func runWFFCStock(ctx context.Context, e *environment, o Options) ([]reading, error) {
+	names := claimNames(o.StockPods)
+	if err := createClaims(ctx, e, names, classDelayed, nil); err != nil {
+		return nil, err
+	}
+	// The controller-manager tells each claim that it waits for a consumer. Those events are not what is measured.
+	if err := awaitEvents(ctx, e.client); err != nil {
+		return nil, err
+	}
+	m, err := beginMeasurement(ctx, e)
+	if err != nil {
+		return nil, err
+	}
+	started := newStopwatch()
+	err = inParallel(ctx, names, func(ctx context.Context, name string) error {
+		started.start(name)
+		if _, err := e.client.CoreV1().Pods(benchNamespace).Create(ctx, harness.Pod(benchNamespace, name, name), metav1.CreateOptions{}); err != nil {
+			return fmt.Errorf("create Pod %s: %w", name, err)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := e.awaitBound(ctx, names); err != nil {
+		return nil, err
 	}
 	seen := e.tracker.times(names)
 	toBound := spans(started.times, seen.bound)
