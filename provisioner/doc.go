@@ -21,6 +21,9 @@
 // An attempt is on record in the cluster from before the first call until it is closed (record.go, package journal), so that it outlives the
 // process. What a volume is made from is looked up, protected and released in sources.go and protection.go.
 //
+// A claim whose volume is stored is bound to it with DecideBind (bind.go, binder.go), on keys and workers of its own, unless the controller-manager's
+// binder is faster, or permissions do not allow it (express.go), or that binder has not caught up (backlog.go).
+//
 // To change what is decided, change the pure files and their tables; the others only carry decisions out. The package imports csi,
 // topology and internal packages; it never imports webhook, capacity or certs. Run owns every goroutine that it starts.
 package provisioner
