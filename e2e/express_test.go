@@ -19,8 +19,8 @@ import (
 	"github.com/berth-csi/berth/e2e/harness"
 )
 
-// admitted gives a claim the annotations that Berth's admission webhook writes, so that nobody waits for the controller-manager.
-func (s *story) admitted(claim *corev1.PersistentVolumeClaim) {
+// assigned gives a claim the annotations that Berth's admission webhook writes, so that nobody waits for the controller-manager.
+func (s *story) assigned(claim *corev1.PersistentVolumeClaim) {
 	harness.Annotation("volume.kubernetes.io/storage-provisioner", s.Driver.Name)(claim)
 	harness.Annotation("volume.beta.kubernetes.io/storage-provisioner", s.Driver.Name)(claim)
 }
@@ -124,12 +124,12 @@ func TestClaimsBindWithoutTheControllerManager(t *testing.T) {
 	immediate, delayed := s.class(), s.class(harness.WaitForFirstConsumer)
 	gold := s.attributes(s.namespace+"-gold", s.Driver.Name, map[string]string{"iops": "3000"})
 	names := []string{"a", "b", "gold", "odd", "late-1", "late-2"}
-	s.claim("a", immediate, s.admitted)
-	s.claim("b", immediate, s.admitted, harness.Block)
-	s.claim("gold", immediate, s.admitted, harness.WithAttributes(gold))
-	s.claim("odd", immediate, s.admitted, harness.Size("1500M"))
-	s.claim("late-1", delayed, s.admitted)
-	s.claim("late-2", delayed, s.admitted)
+	s.claim("a", immediate, s.assigned)
+	s.claim("b", immediate, s.assigned, harness.Block)
+	s.claim("gold", immediate, s.assigned, harness.WithAttributes(gold))
+	s.claim("odd", immediate, s.assigned, harness.Size("1500M"))
+	s.claim("late-1", delayed, s.assigned)
+	s.claim("late-2", delayed, s.assigned)
 	s.pods("a", "late-1", "late-2")
 	ours, err := s.WaitBound(t.Context(), s.namespace, names...)
 	must(t, err)
@@ -155,12 +155,12 @@ func TestClaimsBindWithoutTheControllerManager(t *testing.T) {
 		must(t, err)
 		s.World.Berth = world.Berth
 		theirs := s.newNamespace(t)
-		theirs.claim("a", immediate, s.admitted)
-		theirs.claim("b", immediate, s.admitted, harness.Block)
-		theirs.claim("gold", immediate, s.admitted, harness.WithAttributes(gold))
-		theirs.claim("odd", immediate, s.admitted, harness.Size("1500M"))
-		theirs.claim("late-1", delayed, s.admitted)
-		theirs.claim("late-2", delayed, s.admitted)
+		theirs.claim("a", immediate, s.assigned)
+		theirs.claim("b", immediate, s.assigned, harness.Block)
+		theirs.claim("gold", immediate, s.assigned, harness.WithAttributes(gold))
+		theirs.claim("odd", immediate, s.assigned, harness.Size("1500M"))
+		theirs.claim("late-1", delayed, s.assigned)
+		theirs.claim("late-2", delayed, s.assigned)
 		theirs.pods("a", "late-1", "late-2")
 		bound, err := theirs.WaitBound(t.Context(), theirs.namespace, names...)
 		must(t, err)

@@ -127,7 +127,7 @@ func (m *middle) wantOwn(name string) *corev1.PersistentVolumeClaim {
 
 func (m *middle) deleted(write bindingWrite) {
 	wait := m.at(write, func() error { return m.goes("data") })
-	claim := m.claim("data", m.class(), m.admitted)
+	claim := m.claim("data", m.class(), m.assigned)
 	wait()
 	m.wantNothingLeft(claim)
 }
@@ -139,10 +139,10 @@ func (m *middle) replaced(write bindingWrite) {
 			return err
 		}
 		_, err := m.Client().CoreV1().PersistentVolumeClaims(m.namespace).
-			Create(m.t.Context(), harness.Claim(m.namespace, "data", class, m.admitted), metav1.CreateOptions{})
+			Create(m.t.Context(), harness.Claim(m.namespace, "data", class, m.assigned), metav1.CreateOptions{})
 		return err
 	})
-	first := m.claim("data", class, m.admitted)
+	first := m.claim("data", class, m.assigned)
 	wait()
 	m.wantNothingLeft(first)
 	m.leavesNothing(m.wantOwn("data"))
@@ -155,7 +155,7 @@ func (m *middle) rescheduled(write bindingWrite) {
 			fmt.Appendf(nil, `{"metadata":{"annotations":{%q:null}}}`, selectedNode), metav1.PatchOptions{})
 		return errors.Join(err, m.thaw())
 	})
-	m.claim("data", m.class(harness.WaitForFirstConsumer), m.admitted)
+	m.claim("data", m.class(harness.WaitForFirstConsumer), m.assigned)
 	m.pods("data")
 	wait()
 	claim := m.wantOwn("data")
@@ -175,7 +175,7 @@ func (m *middle) unheard(write bindingWrite) {
 		}
 		return lost
 	})
-	m.claim("data", m.class(), m.admitted)
+	m.claim("data", m.class(), m.assigned)
 	m.wantOwn("data")
 	must(m.t, m.thaw())
 }
@@ -185,7 +185,7 @@ func (m *middle) killed(write bindingWrite) {
 		m.Berth.Kill()
 		return nil
 	})
-	m.claim("data", m.class(), m.admitted)
+	m.claim("data", m.class(), m.assigned)
 	wait()
 	must(m.t, m.Berth.Start(m.t.Context()))
 	m.wantOwn("data")
@@ -195,7 +195,7 @@ func (m *middle) killed(write bindingWrite) {
 // serverKilled also ends every watch, which come back one by one.
 func (m *middle) serverKilled(write bindingWrite) {
 	wait := m.at(write, func() error { return m.ControlPlane.Kill(m.t.Context(), harness.APIServer) })
-	m.claim("data", m.class(), m.admitted)
+	m.claim("data", m.class(), m.assigned)
 	wait()
 	must(m.t, m.ControlPlane.Start(m.t.Context(), harness.APIServer))
 	must(m.t, m.thaw())

@@ -14,6 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/berth-csi/berth/e2e/harness"
 )
@@ -31,12 +32,14 @@ func TestBindersRace(t *testing.T) {
 	for range 4 {
 		hands.Go(func() {
 			for name := range todo {
-				_, err := s.Client().CoreV1().PersistentVolumeClaims(s.namespace).Create(t.Context(), harness.Claim(s.namespace, name, class, s.admitted), metav1.CreateOptions{})
+				_, err := s.Client().CoreV1().PersistentVolumeClaims(s.namespace).Create(t.Context(), harness.Claim(s.namespace, name, class, s.assigned), metav1.CreateOptions{})
 				check(t, err)
 				_, err = s.Client().CoreV1().PersistentVolumes().Create(t.Context(), byHand(s.namespace+"-"+name, class), metav1.CreateOptions{})
 				check(t, err)
 				for i := range 20 { // each has the binder look at the claim again, and makes a write of ours one of an old version
-					s.annotate(name, "example.com/touched", fmt.Sprint(i))
+					_, err = s.Client().CoreV1().PersistentVolumeClaims(s.namespace).Patch(t.Context(), name, types.MergePatchType,
+						fmt.Appendf(nil, `{"metadata":{"annotations":{"example.com/touched":"%d"}}}`, i), metav1.PatchOptions{})
+					check(t, err)
 				}
 			}
 		})
@@ -127,7 +130,7 @@ func TestNoClaimIsCalledLostByABusyBinder(t *testing.T) {
 	names := make([]string, 150)
 	for i := range names {
 		names[i] = fmt.Sprintf("old-%03d", i)
-		old.claim(names[i], class, s.admitted)
+		old.claim(names[i], class, s.assigned)
 	}
 	_, err := old.WaitBound(t.Context(), old.namespace, names...)
 	must(t, err)
@@ -135,7 +138,7 @@ func TestNoClaimIsCalledLostByABusyBinder(t *testing.T) {
 	fresh := make([]string, 60)
 	for i := range fresh {
 		fresh[i] = fmt.Sprintf("new-%03d", i)
-		s.claim(fresh[i], class, s.admitted)
+		s.claim(fresh[i], class, s.assigned)
 	}
 	_, err = s.WaitBound(t.Context(), s.namespace, fresh...)
 	must(t, err)
@@ -149,17 +152,17 @@ func TestPermissionsTakenAwayAndGivenBack(t *testing.T) {
 	class := s.class()
 	wantMetric(s, "berth_express_binding", 1)
 	s.stop(harness.ControllerManager)
-	s.claim("before", class, s.admitted)
+	s.claim("before", class, s.assigned)
 	s.bound("before")
 
 	role := s.rights(func(rule rbacv1.PolicyRule) bool {
 		return slices.Contains(rule.Resources, "persistentvolumeclaims/status") || slices.Contains(rule.Resources, "persistentvolumes/status")
 	})
-	s.claim("without", class, s.admitted)
+	s.claim("without", class, s.assigned)
 	wantMetric(s, "berth_express_binding", 0)
 	s.goOn(harness.ControllerManager)
 	s.bound("without")
-	s.claim("still-without", class, s.admitted)
+	s.claim("still-without", class, s.assigned)
 	s.bound("still-without")
 
 	must(t, harness.Eventually(t.Context(), "the role is given back", func(ctx context.Context) error {
@@ -173,7 +176,7 @@ func TestPermissionsTakenAwayAndGivenBack(t *testing.T) {
 	}))
 	wantMetric(s, "berth_express_binding", 1)
 	s.stop(harness.ControllerManager)
-	s.claim("again", class, s.admitted)
+	s.claim("again", class, s.assigned)
 	s.bound("again")
 }
 
