@@ -34,9 +34,14 @@ func TestBindersRace(t *testing.T) {
 			for name := range todo {
 				_, err := s.Client().CoreV1().PersistentVolumeClaims(s.namespace).Create(t.Context(), harness.Claim(s.namespace, name, class, s.assigned), metav1.CreateOptions{})
 				check(t, err)
-				_, err = s.Client().CoreV1().PersistentVolumes().Create(t.Context(), byHand(s.namespace+"-"+name, class), metav1.CreateOptions{})
+				var number int
+				_, err = fmt.Sscanf(name, "race-%d", &number)
 				check(t, err)
 				for i := range 20 { // each has the binder look at the claim again, and makes a write of ours one of an old version
+					if i == number%20 { // before the driver is called, during the call, after it
+						_, err = s.Client().CoreV1().PersistentVolumes().Create(t.Context(), byHand(s.namespace+"-"+name, class), metav1.CreateOptions{})
+						check(t, err)
+					}
 					_, err = s.Client().CoreV1().PersistentVolumeClaims(s.namespace).Patch(t.Context(), name, types.MergePatchType,
 						fmt.Appendf(nil, `{"metadata":{"annotations":{"example.com/touched":"%d"}}}`, i), metav1.PatchOptions{})
 					check(t, err)
