@@ -8,6 +8,7 @@ import (
 	"flag"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -25,13 +26,17 @@ var races = flag.Int("races", 40, "how many claims TestBindersRace has two binde
 // one that it meets first, and so do we.
 func TestBindersRace(t *testing.T) {
 	s := inOwnWorld(t, "race", driverFaults(harness.Fault{Method: harness.CreateVolume, Latency: "20ms", Jitter: "150ms"}))
-	class := s.class()
-	names := make([]string, *races)
+	names, classes := make([]string, *races), map[string]string{} // one each, so that nobody waits for another one's volume
+	for i := range names {
+		names[i] = fmt.Sprintf("race-%03d", i)
+		classes[names[i]] = s.class()
+	}
 	todo := make(chan string)
 	var hands sync.WaitGroup
 	for range 4 {
 		hands.Go(func() {
 			for name := range todo {
+				class := classes[name]
 				_, err := s.Client().CoreV1().PersistentVolumeClaims(s.namespace).Create(t.Context(), harness.Claim(s.namespace, name, class, s.assigned), metav1.CreateOptions{})
 				check(t, err)
 				var number int
@@ -49,9 +54,8 @@ func TestBindersRace(t *testing.T) {
 			}
 		})
 	}
-	for i := range names {
-		names[i] = fmt.Sprintf("race-%03d", i)
-		todo <- names[i]
+	for _, name := range names {
+		todo <- name
 	}
 	close(todo)
 	hands.Wait()
@@ -80,7 +84,7 @@ func TestBindersRace(t *testing.T) {
 		for _, volume := range list.Items {
 			ref, claim := volume.Spec.ClaimRef, has[volume.Name]
 			switch {
-			case volume.Spec.StorageClassName != class:
+			case !strings.HasPrefix(volume.Spec.StorageClassName, s.namespace):
 			case claim != nil && (ref == nil || ref.UID != claim.UID || volume.Status.Phase != corev1.VolumeBound):
 				return fmt.Errorf("volume %s is %s and for %v, and claim %s has it", volume.Name, volume.Status.Phase, ref, claim.Name)
 			case claim == nil && (ref != nil || volume.Status.Phase != corev1.VolumeAvailable):
@@ -95,17 +99,17 @@ func TestBindersRace(t *testing.T) {
 		t.Errorf("the driver has %d volumes, want %d", len(held), ours)
 	}
 	wantNeverLost(s)
-	for _, volume := range s.handMade(class) {
+	for _, volume := range s.handMade() {
 		check(t, s.Client().CoreV1().PersistentVolumes().Delete(context.WithoutCancel(t.Context()), volume, metav1.DeleteOptions{}))
 	}
 }
 
-func (s *story) handMade(class string) (names []string) {
+func (s *story) handMade() (names []string) {
 	s.t.Helper()
 	list, err := s.Client().CoreV1().PersistentVolumes().List(s.t.Context(), metav1.ListOptions{})
 	must(s.t, err)
 	for _, volume := range list.Items {
-		if volume.Spec.StorageClassName == class && volume.Spec.HostPath != nil {
+		if strings.HasPrefix(volume.Spec.StorageClassName, s.namespace) && volume.Spec.HostPath != nil {
 			names = append(names, volume.Name)
 		}
 	}
