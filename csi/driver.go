@@ -31,6 +31,8 @@ type Driver struct {
 	Clones bool
 	// Modify: volumes can be made with mutable parameters (MODIFY_VOLUME).
 	Modify bool
+	// Capacity: the driver tells how much room there is (GET_CAPACITY).
+	Capacity bool
 }
 
 // probeInterval is the pause between two questions to a driver that is not ready, as the established sidecars have it.
@@ -137,6 +139,7 @@ func judge(name string, plugin rpc.PluginCapabilitySet, controller rpc.Controlle
 		Snapshots:             controller[csipb.ControllerServiceCapability_RPC_CREATE_DELETE_SNAPSHOT],
 		Clones:                controller[csipb.ControllerServiceCapability_RPC_CLONE_VOLUME],
 		Modify:                controller[csipb.ControllerServiceCapability_RPC_MODIFY_VOLUME],
+		Capacity:              controller[csipb.ControllerServiceCapability_RPC_GET_CAPACITY],
 	}, nil
 }
 
@@ -145,14 +148,18 @@ type Controller struct {
 	client  csipb.ControllerClient
 	timeout time.Duration
 
-	// Creates and Deletes bound the calls at once. They are apart, so that a thousand deletions do not hold up a claim.
-	Creates, Deletes *Limit
+	// Creates and Deletes bound the calls at once. They are apart, so that a thousand deletions do not hold up a claim. So do Capacities for
+	// GetCapacity, whose answers become late first when a driver has too much to do.
+	Creates, Deletes, Capacities *Limit
 }
 
 // NewController makes calls over conn, each with the given timeout (--timeout), and at most ceiling of each kind at once (--worker-threads).
 // The time that a call waits for its turn is not part of its timeout.
 func NewController(conn *grpc.ClientConn, timeout time.Duration, ceiling int) *Controller {
-	return &Controller{client: csipb.NewControllerClient(conn), timeout: timeout, Creates: NewLimit(ceiling), Deletes: NewLimit(ceiling)}
+	return &Controller{
+		client: csipb.NewControllerClient(conn), timeout: timeout,
+		Creates: NewLimit(ceiling), Deletes: NewLimit(ceiling), Capacities: NewLimit(ceiling),
+	}
 }
 
 // CreateVolume calls the driver. An answer without a volume or without a volume_id, both of which the specification forbids (CSI

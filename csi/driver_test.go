@@ -30,6 +30,7 @@ type scripted struct {
 	plugin     []csipb.PluginCapability_Service_Type
 	controller []csipb.ControllerServiceCapability_RPC_Type
 	create     func(context.Context, *csipb.CreateVolumeRequest) (*csipb.CreateVolumeResponse, error)
+	capacity   func(context.Context, *csipb.GetCapacityRequest) (*csipb.GetCapacityResponse, error)
 }
 
 func (d *scripted) Probe(context.Context, *csipb.ProbeRequest) (*csipb.ProbeResponse, error) {
@@ -64,6 +65,10 @@ func (d *scripted) ControllerGetCapabilities(context.Context, *csipb.ControllerG
 
 func (d *scripted) CreateVolume(ctx context.Context, r *csipb.CreateVolumeRequest) (*csipb.CreateVolumeResponse, error) {
 	return d.create(ctx, r)
+}
+
+func (d *scripted) GetCapacity(ctx context.Context, r *csipb.GetCapacityRequest) (*csipb.GetCapacityResponse, error) {
+	return d.capacity(ctx, r)
 }
 
 // dial starts the driver and connects to it.
@@ -112,6 +117,7 @@ func TestWhatADriverCanDo(t *testing.T) {
 		csipb.ControllerServiceCapability_RPC_CREATE_DELETE_SNAPSHOT:   {Snapshots: true},
 		csipb.ControllerServiceCapability_RPC_CLONE_VOLUME:             {Clones: true},
 		csipb.ControllerServiceCapability_RPC_MODIFY_VOLUME:            {Modify: true},
+		csipb.ControllerServiceCapability_RPC_GET_CAPACITY:             {Capacity: true},
 		csipb.ControllerServiceCapability_RPC_EXPAND_VOLUME:            {},
 	} {
 		d := complete()

@@ -60,6 +60,9 @@ func FuzzParameters(f *testing.F) {
 		in.Class.Parameters = all
 		driver, fsType, splitErr := splitParameters(all)
 		_, secretErr := resolveSecrets(all, testTokens())
+		if splitErr == nil && !maps.Equal(DriverParameters(all), driver) {
+			t.Errorf("capacity would be asked for with %q, volumes with %q", DriverParameters(all), driver)
+		}
 		attempt, err := seal(in, nil)
 		if !maps.Equal(before, all) {
 			t.Fatalf("the class changed: %q", all)

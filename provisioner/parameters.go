@@ -44,3 +44,11 @@ func splitParameters(all map[string]string) (driver map[string]string, fsType *s
 	}
 	return driver, fsType, nil
 }
+
+// DriverParameters are those of a class's parameters that its driver gets to see in any call about the class. Ours are left out whether or not they
+// are in order, as splitParameters, which says what is not, does.
+func DriverParameters(class map[string]string) map[string]string {
+	driver := maps.Clone(class)
+	maps.DeleteFunc(driver, func(key, _ string) bool { return isSecretParameter(key) || strings.HasPrefix(key, parameterPrefix) })
+	return driver
+}

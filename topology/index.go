@@ -14,8 +14,10 @@ type Index struct {
 	mu         sync.Mutex
 	nodes      map[string]*indexedNode
 	registered counter                   // the nodes where the driver is registered, each in the keys registered there
+	keyless    int                       // nodes where it is registered without keys: volumes are accessible from all of them
 	labelled   map[KeySet]*labelledNodes // for each set of keys that some CSINode registered
 	onChange   func()
+	onPlace    func(Segment)
 }
 
 type indexedNode struct {
@@ -84,13 +86,21 @@ func (x *Index) OnChange(f func()) { x.onChange = f }
 
 // change applies one node's change and moves its contribution from what it was to what it is.
 func (x *Index) change(name string, apply func(*indexedNode)) {
-	if x.apply(name, apply) && x.onChange != nil {
+	changed, places := x.apply(name, apply)
+	if changed && x.onChange != nil {
 		x.onChange()
+	}
+	if x.onPlace == nil {
+		return
+	}
+	for _, place := range places {
+		x.onPlace(place)
 	}
 }
 
-// apply reports whether anything changed that decides where a volume may be: most of a node's labels do not.
-func (x *Index) apply(name string, apply func(*indexedNode)) bool {
+// apply reports whether anything changed that decides where a volume may be, which most of a node's labels do not, and which places came or
+// went with it.
+func (x *Index) apply(name string, apply func(*indexedNode)) (changed bool, places []Segment) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	var before indexedNode
@@ -101,17 +111,27 @@ func (x *Index) apply(name string, apply func(*indexedNode)) bool {
 	apply(&after)
 	if before.csiNode == after.csiNode && before.registered == after.registered && before.keys == after.keys &&
 		before.present == after.present && maps.Equal(before.labels, after.labels) {
-		return false
+		return false, nil
 	}
 	if after.present || after.csiNode {
 		x.nodes[name] = &after
 	} else {
 		delete(x.nodes, name)
 	}
+	affected := placesOf(&before, &after)
+	known := make([]bool, len(affected))
+	for i, place := range affected {
+		known[i] = x.hasPlace(place)
+	}
 	moved := x.move(&before, &after)
 	x.register(&before, &after)
+	for i, place := range affected {
+		if x.hasPlace(place) != known[i] {
+			places = append(places, place)
+		}
+	}
 	return moved || before.present != after.present || before.csiNode != after.csiNode ||
-		before.registered != after.registered || before.keys != after.keys
+		before.registered != after.registered || before.keys != after.keys, places
 }
 
 // move takes a node from the segments it was in to those it is in, and reports whether there is a difference.
@@ -119,6 +139,12 @@ func (x *Index) move(before, after *indexedNode) bool {
 	from, was := before.own()
 	to, is := after.own()
 	x.registered.move(from, was, to, is)
+	if before.keyless() {
+		x.keyless--
+	}
+	if after.keyless() {
+		x.keyless++
+	}
 	moved := from != to || was != is
 	for set, nodes := range x.labelled {
 		keys := set.Keys()
