@@ -145,6 +145,9 @@ func (l *Loop[K]) Wake(key K) {
 	l.queue.Add(key)
 }
 
+// Len is the number of keys that wait to be worked, without those that wait for a time.
+func (l *Loop[K]) Len() int { return l.queue.Len() }
+
 // WakeAll wakes every key that waits for a retry, including those that news does not wake.
 func (l *Loop[K]) WakeAll() {
 	l.mu.Lock()
