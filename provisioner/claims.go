@@ -211,8 +211,9 @@ func (c *Controller) hintIgnored(in Input) {
 	}
 }
 
-// noteRoom remembers whether the driver had room where the scheduler placed the Pod. Which segment that was, the node tells today.
-func (c *Controller) noteRoom(attempt *Attempt, room bool) {
+// noteRoom remembers whether the driver had room where the scheduler placed the Pod, and tells the scheduler if not. Which segment that was, the
+// node tells today.
+func (c *Controller) noteRoom(ctx context.Context, attempt *Attempt, room bool) {
 	if attempt.SelectedNode == "" || c.config.Topology == nil {
 		return
 	}
@@ -224,9 +225,7 @@ func (c *Controller) noteRoom(attempt *Attempt, room bool) {
 	default:
 		bytes := attempt.Request.GetCapacityRange().GetRequiredBytes()
 		c.full.note(attempt.Class, segment, bytes)
-		if c.config.Full != nil {
-			c.config.Full.Exhausted(attempt.Class, segment, bytes)
-		}
+		c.room.Exhausted(ctx, attempt.Class, segment, bytes)
 	}
 }
 
@@ -262,16 +261,19 @@ func (c *Controller) create(ctx context.Context, key ClaimKey, attempt *Attempt,
 	if attempt.began.IsZero() {
 		attempt.began = time.Now()
 	}
+	c.reserve(key, attempt)
 	volume, err := c.call(ctx, attempt, secrets)
 	result := Result{Outcome: csi.Classify(csi.CreateVolume, err), Volume: volume}
 	c.metrics.outcomes.WithLabelValues("CreateVolume", result.Outcome.Class.String()).Inc()
 
 	switch step := Conclude(c.settings, attempt, result).(type) {
 	case Accept:
-		c.noteRoom(attempt, true)
+		c.noteRoom(ctx, attempt, true)
 		attempt.Volume = step.Volume
+		c.created(key, step.Volume)
 		return c.workClaim(ctx, key)
 	case Reject:
+		c.created(key, step.Volume)
 		attempt.Volume, attempt.Unwanted = step.Volume, step.Message
 		return c.workClaim(ctx, key)
 	case Repeat:
@@ -279,7 +281,7 @@ func (c *Controller) create(ctx context.Context, key ClaimKey, attempt *Attempt,
 		c.failed(attempt.Claim, attempt.labels(), step.Message)
 		return worker.BackoffRegardless(errors.New(step.Message))
 	case Reschedule:
-		c.noteRoom(attempt, false)
+		c.noteRoom(ctx, attempt, false)
 		c.attempts.drop(key.UID)
 		return c.giveBack(ctx, attempt.Claim, attempt.SelectedNode, attempt.Class, step.Message)
 	case Fail:
@@ -413,6 +415,7 @@ func (c *Controller) cleanUp(ctx context.Context, key ClaimKey, attempt *Attempt
 		c.failed(attempt.Claim, attempt.labels(), message)
 		return worker.Backoff(errors.New(message))
 	}
+	c.room.Deleted(csi.Segments(attempt.Volume.GetAccessibleTopology()))
 	c.attempts.drop(key.UID)
 	klog.FromContext(ctx).Info("Volume deleted again", "claim", key, "handle", handle, "why", why)
 	if attempt.Unwanted == "" {

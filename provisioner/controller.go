@@ -54,12 +54,6 @@ type Sources interface {
 	Gather(ctx context.Context, reference datasource.Reference) (datasource.Facts, error)
 }
 
-// FullObserver hears where the driver had no room for a volume.
-type FullObserver interface {
-	// Exhausted is called before the claim is given back to the scheduler, which had better know by then. It must not block.
-	Exhausted(class string, segment topology.Segment, bytes int64)
-}
-
 // Config is what a Controller is made of.
 type Config struct {
 	Settings Settings
@@ -68,14 +62,12 @@ type Config struct {
 	// Informers feed the caches. They must have been made with the trimming transform, and be started after New and before Run.
 	Informers informers.SharedInformerFactory
 	Topology  *topology.Index // kept by the caller; nil without topology
+	Room      Room            // nil: nobody wants to know
 	Registry  prometheus.Registerer
 	// Snapshots reads and marks VolumeSnapshots.
 	Snapshots snapshotclient.Interface
 	// Grants reads ReferenceGrants; nil without the gate CrossNamespaceVolumeDataSource.
 	Grants gatewayclient.Interface
-
-	// Full hears where the driver had no room; nil: nobody does.
-	Full FullObserver
 
 	// JournalName is the ConfigMap in JournalNamespace that records what is about to be created; empty: nothing does.
 	JournalName, JournalNamespace string
@@ -131,6 +123,7 @@ type Controller struct {
 	full      *fullSegments
 	static    *static.Index // over volumes
 	left      *left
+	room      Room
 	upkeep    *pace
 	announced *announcements
 	express   *express
@@ -162,13 +155,17 @@ func New(config Config) (*Controller, error) {
 		holds:        newHolds(),
 		full:         newFullSegments(),
 		left:         newLeft(),
+		room:         config.Room,
 		upkeep:       newPace(upkeepInterval),
 		announced:    &announcements{made: map[types.UID][]string{}},
 		express:      newExpress(config.ExpressBinding),
 		bindings:     &bindings{byUID: map[types.UID]binding{}},
 		backlog:      newBacklog(),
 	}
-	c.attempts = newAttempts(c.forget)
+	if c.room == nil {
+		c.room = nobody{}
+	}
+	c.attempts = newAttempts(c.closed)
 	c.placeless = newPlaceless(func(key ClaimKey) { c.claimLoop.Wake(key) })
 	if config.Topology != nil {
 		config.Topology.OnChange(c.placeless.changed)

@@ -13,6 +13,7 @@ import (
 	gatewayv1beta1 "sigs.k8s.io/gateway-api/apis/v1beta1"
 
 	"github.com/berth-csi/berth/datasource"
+	"github.com/berth-csi/berth/topology"
 )
 
 // claimEvents enqueue the claims that are ours and pending, and those with an open attempt whatever they have become. Whatever happens to a
@@ -264,6 +265,9 @@ func (c *Controller) volumeEvents() cache.ResourceEventHandler {
 			if ok1 && ok2 && old.UID != pv.UID {
 				c.deletion.forget(old.UID)
 			}
+			if ok1 && ok2 && resized(old, pv) && ownedBy(c.settings, pv) {
+				c.room.Touched(topology.AffinitySegments(pv.Spec.NodeAffinity))
+			}
 			changed(after)
 			if ok2 {
 				c.reviewLeft(pv.Name)
@@ -281,6 +285,12 @@ func (c *Controller) volumeEvents() cache.ResourceEventHandler {
 			}
 		},
 	}
+}
+
+// resized reports whether a volume was expanded.
+func resized(old, pv *corev1.PersistentVolume) bool {
+	before, after := old.Spec.Capacity[corev1.ResourceStorage], pv.Spec.Capacity[corev1.ResourceStorage]
+	return old.UID == pv.UID && before.Cmp(after) != 0
 }
 
 // volumeVanished wakes the claim that a volume was for: if it is not bound yet it needs another one.

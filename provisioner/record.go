@@ -45,6 +45,12 @@ func (c *Controller) record(ctx context.Context, attempt *Attempt) error {
 	return c.journal.Record(ctx, entryOf(attempt))
 }
 
+// closed is called when an attempt is closed.
+func (c *Controller) closed(claim types.UID) {
+	c.room.Released(claim)
+	c.forget(claim)
+}
+
 // forget takes a closed attempt off the record.
 func (c *Controller) forget(claim types.UID) {
 	if c.journal != nil {

@@ -117,11 +117,13 @@ func TestACleanUpThatCannotReadForLongIsTold(t *testing.T) {
 
 // fullObserver notes what it is told, and what had been written to claims by then.
 type fullObserver struct {
+	nobody
+
 	client *fake.Clientset
 	said   []string
 }
 
-func (o *fullObserver) Exhausted(class string, segment topology.Segment, bytes int64) {
+func (o *fullObserver) Exhausted(_ context.Context, class string, segment topology.Segment, bytes int64) {
 	o.said = append(o.said, fmt.Sprintf("%s %s %d, %d writes before", class, segment, bytes, len(writes(&o.client.Fake, "persistentvolumeclaims"))))
 }
 
@@ -133,7 +135,7 @@ func TestWhoPublishesCapacityHearsFirstOfAFullSegment(t *testing.T) {
 	index.SetNode("n1", map[string]string{"zone": "a"})
 	index.SetRegistration("n1", topology.NewKeySet([]string{"zone"}))
 	observer := &fullObserver{client: client}
-	c := makeController(t, client, func(config *Config) { config.Topology, config.Full = index, observer })
+	c := makeController(t, client, func(config *Config) { config.Topology, config.Room = index, observer })
 	c.driver = &memoryDriver{answer: func(int, *csipb.CreateVolumeRequest) (*csipb.Volume, error) {
 		return nil, status.Error(codes.ResourceExhausted, "full")
 	}}

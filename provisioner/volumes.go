@@ -112,6 +112,7 @@ func (c *Controller) deleteVolume(ctx context.Context, pv *corev1.PersistentVolu
 		return c.deleteFailed(pv, fmt.Sprintf("the driver could not delete volume %q, will try again: %s", action.Handle, outcome))
 	}
 	c.deletion.advance(pv.UID, VolumeDeleted)
+	c.room.Deleted(c.accessible(ctx, pv))
 	result := c.deleteObject(ctx, pv)
 	c.metrics.deleted.WithLabelValues(pv.Spec.StorageClassName).Inc()
 	c.metrics.deleteDuration.WithLabelValues(pv.Spec.StorageClassName).Observe(time.Since(began).Seconds())

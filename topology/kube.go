@@ -94,6 +94,31 @@ func NodeAffinity(segments []Segment) *corev1.VolumeNodeAffinity {
 	return &corev1.VolumeNodeAffinity{Required: &corev1.NodeSelector{NodeSelectorTerms: terms}}
 }
 
+// AffinitySegments returns the segments of a volume, sorted and distinct: what NodeAffinity would make its node affinity of. Terms that say it in
+// another way are left out.
+func AffinitySegments(affinity *corev1.VolumeNodeAffinity) []Segment {
+	if affinity == nil || affinity.Required == nil {
+		return nil
+	}
+	var segments []Segment
+	for _, term := range affinity.Required.NodeSelectorTerms {
+		if len(term.MatchFields) > 0 {
+			continue
+		}
+		selector := corev1.TopologySelectorTerm{}
+		for _, expression := range term.MatchExpressions {
+			if expression.Operator != corev1.NodeSelectorOpIn {
+				selector.MatchLabelExpressions = nil
+				break
+			}
+			selector.MatchLabelExpressions = append(selector.MatchLabelExpressions,
+				corev1.TopologySelectorLabelRequirement{Key: expression.Key, Values: expression.Values})
+		}
+		segments = append(segments, combinations(selector, maxAllowed-len(segments))...) // without expressions there are none
+	}
+	return sortUnique(segments)
+}
+
 // ValidateSegment reports which key or value of a segment cannot be a node's label. A driver may answer with such a segment; no node
 // is in it, and the API server refuses a volume that claims to be. A segment without keys is valid.
 func ValidateSegment(s Segment) error {

@@ -92,27 +92,7 @@ func has(segment topology.Segment, key string, values []string) bool {
 	return false
 }
 
-// segmentsOf returns the segments of a volume, sorted and distinct: what topology.NodeAffinity would make its node affinity of. Terms that
-// say it in another way are left out.
+// segmentsOf returns the segments of a volume.
 func segmentsOf(affinity *corev1.VolumeNodeAffinity) []topology.Segment {
-	if affinity == nil || affinity.Required == nil {
-		return nil
-	}
-	var terms []corev1.TopologySelectorTerm
-	for _, term := range affinity.Required.NodeSelectorTerms {
-		if len(term.MatchFields) > 0 {
-			continue
-		}
-		var selector corev1.TopologySelectorTerm
-		for _, expression := range term.MatchExpressions {
-			if expression.Operator != corev1.NodeSelectorOpIn {
-				selector.MatchLabelExpressions = nil
-				break
-			}
-			selector.MatchLabelExpressions = append(selector.MatchLabelExpressions,
-				corev1.TopologySelectorLabelRequirement{Key: expression.Key, Values: expression.Values})
-		}
-		terms = append(terms, selector) // without expressions it makes no segment
-	}
-	return topology.Allowed(terms)
+	return topology.AffinitySegments(affinity)
 }

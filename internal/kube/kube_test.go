@@ -37,6 +37,29 @@ func trimmed(t *testing.T, transform cache.TransformFunc, object any) any {
 	return got
 }
 
+func affinity(zone string) *corev1.VolumeNodeAffinity {
+	return &corev1.VolumeNodeAffinity{Required: &corev1.NodeSelector{NodeSelectorTerms: []corev1.NodeSelectorTerm{
+		{MatchExpressions: []corev1.NodeSelectorRequirement{{Key: "zone", Operator: corev1.NodeSelectorOpIn, Values: []string{zone}}}}}}}
+}
+
+func TestWhatVolumesHaveInCommonIsThereOnce(t *testing.T) {
+	same := newShared()
+	if same.affinity(affinity("a")) != same.affinity(affinity("a")) {
+		t.Error("two that are equal are kept")
+	}
+	if got := same.affinity(affinity("b")); cmp.Diff(affinity("b"), got) != "" || same.affinity(nil) != nil {
+		t.Errorf("got %v", got)
+	}
+	list := corev1.ResourceList{"storage": resource.MustParse("1Gi")}
+	same.capacity(list)["mark"] = resource.MustParse("1")
+	if len(same.capacity(corev1.ResourceList{"storage": resource.MustParse("1024Mi")})) != 2 || same.capacity(nil) != nil {
+		t.Error("two that are equal are kept")
+	}
+	if got := same.capacity(corev1.ResourceList{"storage": resource.MustParse("2Gi")})["storage"]; got.String() != "2Gi" {
+		t.Errorf("got %s", got.String())
+	}
+}
+
 func TestTrim(t *testing.T) {
 	class, mode := "fast", corev1.PersistentVolumeBlock
 	pending := corev1.PersistentVolumeClaimSpec{StorageClassName: &class, VolumeMode: &mode, AccessModes: []corev1.PersistentVolumeAccessMode{"ReadWriteOnce"}}
@@ -51,7 +74,9 @@ func TestTrim(t *testing.T) {
 		pv := &corev1.PersistentVolume{ObjectMeta: meta("x"), Status: corev1.PersistentVolumeStatus{Phase: corev1.VolumeBound, Message: "m"}}
 		pv.Finalizers = []string{"f"}
 		pv.Spec = corev1.PersistentVolumeSpec{
-			Capacity:                      corev1.ResourceList{},
+			Capacity:                      corev1.ResourceList{"storage": resource.MustParse("1Gi"), "else": resource.MustParse("1")},
+			NodeAffinity:                  affinity("a"),
+			MountOptions:                  []string{"ro"},
 			ClaimRef:                      &corev1.ObjectReference{Kind: "PersistentVolumeClaim", Namespace: "n", Name: "c", UID: "u"},
 			StorageClassName:              "fast",
 			PersistentVolumeReclaimPolicy: corev1.PersistentVolumeReclaimDelete,
@@ -74,6 +99,7 @@ func TestTrim(t *testing.T) {
 			&corev1.PersistentVolumeClaim{ObjectMeta: slim, Spec: corev1.PersistentVolumeClaimSpec{VolumeName: "pv", StorageClassName: &class}}},
 		"our volume keeps what deletion needs": {volume("driver"), &corev1.PersistentVolume{ObjectMeta: volumeMeta,
 			Spec: corev1.PersistentVolumeSpec{ClaimRef: ref, StorageClassName: "fast", PersistentVolumeReclaimPolicy: corev1.PersistentVolumeReclaimDelete,
+				Capacity: corev1.ResourceList{"storage": resource.MustParse("1Gi")}, NodeAffinity: affinity("a"),
 				PersistentVolumeSource: corev1.PersistentVolumeSource{CSI: &corev1.CSIPersistentVolumeSource{Driver: "driver", VolumeHandle: "h"}}},
 			Status: corev1.PersistentVolumeStatus{Phase: corev1.VolumeBound}}},
 		"another driver's volume is hardly there": {volume("other"), &corev1.PersistentVolume{ObjectMeta: slim, Spec: corev1.PersistentVolumeSpec{ClaimRef: ref},

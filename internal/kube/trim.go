@@ -20,19 +20,20 @@ import (
 // A field that a new feature reads must be kept here first; a test that reads it through a real informer fails otherwise. inTree is the
 // in-tree driver that the driver took over; empty: none.
 func Trim(driver, inTree string) cache.TransformFunc {
-	return trimmer{driver: driver, inTree: inTree}.trim
+	return trimmer{driver: driver, inTree: inTree, same: newShared()}.trim
 }
 
 // TrimForAdmission is Trim for a process that serves webhooks, too: they need to know more about claims and volumes that are bound, and about
 // the volumes of other drivers that a claim may get.
 func TrimForAdmission(driver, inTree string) cache.TransformFunc {
-	return trimmer{driver: driver, inTree: inTree, admission: true}.trim
+	return trimmer{driver: driver, inTree: inTree, admission: true, same: newShared()}.trim
 }
 
 // trimmer knows what to keep.
 type trimmer struct {
 	driver, inTree string
 	admission      bool
+	same           *shared
 }
 
 func (t trimmer) trim(object any) (any, error) {
@@ -44,9 +45,9 @@ func (t trimmer) trim(object any) (any, error) {
 		}
 		return slim, nil
 	case *corev1.PersistentVolume:
-		slim := trimVolume(o, t.driver, t.inTree)
+		slim := trimVolume(o, t.driver, t.inTree, t.same)
 		if t.admission {
-			keepCandidate(slim, o)
+			keepMode(slim, o)
 		}
 		return slim, nil
 	case *corev1.Node:
@@ -105,28 +106,11 @@ func keepSource(slim, claim *corev1.PersistentVolumeClaim) {
 	slim.Annotations = only(claim.Annotations, corev1.BetaStorageClassAnnotation)
 }
 
-// keepCandidate keeps of a volume that no claim has what tells which claims might get it, whatever driver it is of; of all volumes whether
-// they are free; and of one whose source was kept where it is.
-func keepCandidate(slim, pv *corev1.PersistentVolume) {
-	if slim == pv {
-		return // it was kept whole
-	}
-	slim.Status.Phase = pv.Status.Phase
+// keepMode keeps of a volume of ours its volume mode, which the mode of a claim made from it is compared with.
+func keepMode(slim, pv *corev1.PersistentVolume) {
 	if slim.Spec.CSI != nil {
-		slim.Spec.NodeAffinity = pv.Spec.NodeAffinity
 		slim.Spec.VolumeMode = pv.Spec.VolumeMode
 	}
-	if pv.Spec.ClaimRef != nil {
-		return
-	}
-	if slim.Annotations == nil {
-		slim.Annotations = only(pv.Annotations, corev1.BetaStorageClassAnnotation)
-	}
-	slim.Spec.StorageClassName = pv.Spec.StorageClassName
-	slim.Spec.AccessModes = pv.Spec.AccessModes
-	slim.Spec.VolumeMode = pv.Spec.VolumeMode
-	slim.Spec.Capacity = pv.Spec.Capacity
-	slim.Spec.VolumeAttributesClassName = pv.Spec.VolumeAttributesClassName
 }
 
 // only returns one annotation; nil: there is none of that name.
@@ -152,7 +136,7 @@ const (
 // trimVolume keeps what deletion needs of this driver's volumes, and of others' no more than that they exist and, while no claim has them, what a
 // claim is matched by; but of each for whom it is and in which phase, which tells what the controller-manager has still to do. An
 // in-tree volume that the driver took over is kept whole: translating it needs its source, its labels and its node affinity.
-func trimVolume(pv *corev1.PersistentVolume, driver, inTree string) *corev1.PersistentVolume {
+func trimVolume(pv *corev1.PersistentVolume, driver, inTree string, same *shared) *corev1.PersistentVolume {
 	slim := &corev1.PersistentVolume{ObjectMeta: identity(pv.ObjectMeta)}
 	slim.Status.Phase = pv.Status.Phase
 	if pv.Spec.ClaimRef == nil {
@@ -178,6 +162,8 @@ func trimVolume(pv *corev1.PersistentVolume, driver, inTree string) *corev1.Pers
 	slim.Finalizers = pv.Finalizers
 	slim.Spec.PersistentVolumeReclaimPolicy = pv.Spec.PersistentVolumeReclaimPolicy
 	slim.Spec.StorageClassName = pv.Spec.StorageClassName
+	slim.Spec.NodeAffinity = same.affinity(pv.Spec.NodeAffinity)
+	slim.Spec.Capacity = same.capacity(pv.Spec.Capacity)
 	return slim
 }
 

@@ -28,7 +28,7 @@ func TestHelpIsGroupedAndComplete(t *testing.T) {
 	if code != 0 {
 		t.Fatalf("exit code %d", code)
 	}
-	for _, group := range []string{"CSI driver flags:", "Kubernetes flags:", "Process flags:", "Provisioning flags:", "Admission flags:", "Leader election flags:", "Diagnostics flags:", "Logging flags:"} {
+	for _, group := range []string{"CSI driver flags:", "Kubernetes flags:", "Process flags:", "Provisioning flags:", "Capacity flags:", "Admission flags:", "Leader election flags:", "Diagnostics flags:", "Logging flags:"} {
 		if !strings.Contains(stdout, group) {
 			t.Errorf("no group %q", group)
 		}
@@ -74,7 +74,15 @@ func TestWrongFlagsAreOneLine(t *testing.T) {
 		"an unknown log format":         {[]string{"--logging-format", "xml"}, "logging"},
 		"several at once, in one line":  {[]string{"--worker-threads", "0", "--timeout", "0s"}, "--timeout must be positive, not 0s; --worker-threads"},
 		"a component nobody knows":      {[]string{"--components", "attacher"}, `--components: there is no "attacher"`},
-		"a component of later":          {[]string{"--components", "provisioner,capacity"}, "--components: capacity is not there yet"},
+		"capacity without volumes":      {[]string{"--components", "capacity", "--capacity-ownerref-level=-1"}, "is only there beside provisioner"},
+		"the same, the older way":       {[]string{"--components", "webhook", "--driver-name", "d", "--enable-capacity", "--capacity-ownerref-level=-1"}, "is only there beside provisioner"},
+		"capacity of an unknown owner":  {[]string{"--enable-capacity"}, "capacity needs the environment variable POD_NAME"},
+		"an owner too far up":           {[]string{"--capacity-ownerref-level", "3"}, "--capacity-ownerref-level must be -1, 0, 1 or 2"},
+		"no capacity threads":           {[]string{"--capacity-threads", "0"}, "--capacity-threads must be at least 1"},
+		"never asked for capacity":      {[]string{"--capacity-poll-interval", "0s"}, "--capacity-poll-interval must be positive"},
+		"neither on nor off":            {[]string{"--capacity-reservations", "maybe"}, `"maybe" is neither on nor off`},
+		"a negative capacity rate":      {[]string{"--kube-api-capacity-qps", "-1"}, "--kube-api-capacity-qps must not be negative"},
+		"a negative capacity burst":     {[]string{"--kube-api-capacity-burst", "-1"}, "--kube-api-capacity-burst must not be negative"},
 		"no components":                 {[]string{"--components", ""}, "--components must name at least one"},
 		"webhooks of no driver":         {[]string{"--components", "webhook", "--admission-service-names", "a"}, "--driver-name is required with --components=webhook"},
 		"a driver name that is none":    {[]string{"--driver-name", "a b"}, `--driver-name "a b" is no name of a driver`},

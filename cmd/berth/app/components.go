@@ -19,10 +19,10 @@ const (
 	componentWebhook     = "webhook"
 )
 
-// components are all that there are, and whether this version has them.
+// components are all that there are.
 var components = map[string]bool{
 	componentProvisioner: true,
-	componentCapacity:    false,
+	componentCapacity:    true,
 	componentWebhook:     true,
 }
 
@@ -39,7 +39,7 @@ func newComponentOptions() ComponentOptions {
 // AddFlags adds the flags.
 func (o *ComponentOptions) AddFlags(flags *pflag.FlagSet) {
 	flags.StringSliceVar(&o.Components, "components", o.Components,
-		"What this process does: provisioner (creates and deletes volumes), webhook (serves the admission webhooks). With webhook alone it needs no driver.")
+		"What this process does: provisioner (creates and deletes volumes), capacity (tells the scheduler how much room there is, as with --enable-capacity; only beside provisioner), webhook (serves the admission webhooks). With webhook alone it needs no driver.")
 	flags.StringVar(&o.DriverName, "driver-name", o.DriverName,
 		"Name of the CSI driver. Default: what the driver says. Required with the component webhook alone; together with the provisioner it lets admission begin before the driver answers.")
 }
@@ -59,15 +59,15 @@ func (o *ComponentOptions) Validate() error {
 	var problems []error
 	add := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
 	if len(o.Components) == 0 {
-		add("--components must name at least one of %s, %s", componentProvisioner, componentWebhook)
+		add("--components must name at least one of %s, %s, %s", componentProvisioner, componentCapacity, componentWebhook)
 	}
 	for _, name := range o.Components {
-		switch here, known := components[name]; {
-		case !known:
-			add("--components: there is no %q, only %s and %s", name, componentProvisioner, componentWebhook)
-		case !here:
-			add("--components: %s is not there yet; it takes a later version", name)
+		if !components[name] {
+			add("--components: there is no %q, only %s, %s and %s", name, componentProvisioner, componentCapacity, componentWebhook)
 		}
+	}
+	if o.has(componentCapacity) && !o.has(componentProvisioner) {
+		add("--components: %s (or --enable-capacity) is only there beside %s, whose volumes it has to know of", componentCapacity, componentProvisioner)
 	}
 	if o.has(componentWebhook) && !o.needsDriver() && o.DriverName == "" {
 		add("--driver-name is required with --components=%s: there is no driver to ask for it", componentWebhook)

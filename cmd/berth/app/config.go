@@ -1,6 +1,7 @@
 package app
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -13,6 +14,7 @@ import (
 	cliflag "k8s.io/component-base/cli/flag"
 	gatewayclient "sigs.k8s.io/gateway-api/pkg/client/clientset/versioned"
 
+	"github.com/berth-csi/berth/capacity"
 	"github.com/berth-csi/berth/certs"
 	"github.com/berth-csi/berth/csi"
 	"github.com/berth-csi/berth/internal/diagnostics"
@@ -38,6 +40,8 @@ type Config struct {
 	Provisioning bool             // false: there is no driver
 	// Provisioner makes the controller's configuration, once it is known who the driver is and what the API server has.
 	Provisioner func(driver csi.Driver, attributesServed bool) provisioner.Config
+	// Capacity makes the controller that publishes capacity, or nil if the driver or the API server cannot do that; nil: it is off.
+	Capacity func(context.Context, *process, capacityParts) (*capacity.Controller, error)
 }
 
 func newConfig(o *Options, version string) (*Config, error) {
@@ -75,6 +79,9 @@ func newConfig(o *Options, version string) (*Config, error) {
 		return nil, err
 	}
 	config.Provisioner = newProvisioner(o, client, optional)
+	if config.Capacity, err = newCapacity(o, restConfig); err != nil {
+		return nil, err
+	}
 	if o.Components.has(componentWebhook) {
 		if config.Admission, err = newAdmissionConfig(o, client, optional, clock); err != nil {
 			return nil, err

@@ -123,7 +123,7 @@ func (p *process) sameDriver(ctx context.Context, conn *grpc.ClientConn, was csi
 
 // registerLimits shows how many calls the driver is given at once.
 func (p *process) registerLimits(calls *csi.Controller) {
-	for operation, limit := range map[string]*csi.Limit{"CreateVolume": calls.Creates, "DeleteVolume": calls.Deletes} {
+	for operation, limit := range map[string]*csi.Limit{"CreateVolume": calls.Creates, "DeleteVolume": calls.Deletes, "GetCapacity": calls.Capacities} {
 		labels := prometheus.Labels{"operation": operation}
 		p.registry.MustRegister(
 			prometheus.NewGaugeFunc(prometheus.GaugeOpts{

@@ -90,6 +90,11 @@ func (o *LeaderOptions) namespace() string {
 	if o.Namespace != "" {
 		return o.Namespace
 	}
+	return podNamespace()
+}
+
+// podNamespace is where this Pod is, else "default".
+func podNamespace() string {
 	if namespace := os.Getenv("POD_NAMESPACE"); namespace != "" {
 		return namespace
 	}

@@ -19,6 +19,7 @@ type Options struct {
 	Kube         KubeOptions
 	Driver       DriverOptions
 	Provisioning ProvisioningOptions
+	Capacity     CapacityOptions
 	Admission    AdmissionOptions
 	Features     FeatureOptions
 	Leader       LeaderOptions
@@ -36,6 +37,7 @@ func NewOptions() (*Options, error) {
 		Components:   newComponentOptions(),
 		Driver:       newDriverOptions(),
 		Provisioning: newProvisioningOptions(),
+		Capacity:     newCapacityOptions(),
 		Admission:    newAdmissionOptions(),
 		Features:     features,
 		Leader:       newLeaderOptions(),
@@ -51,6 +53,7 @@ func (o *Options) Flags() cliflag.NamedFlagSets {
 	o.Driver.AddFlags(sections.FlagSet("CSI driver"))
 	o.Kube.AddFlags(sections.FlagSet("Kubernetes"))
 	o.Provisioning.AddFlags(sections.FlagSet("Provisioning"))
+	o.Capacity.AddFlags(sections.FlagSet("Capacity"))
 	o.Admission.AddFlags(sections.FlagSet("Admission"))
 	o.Features.AddFlags(sections.FlagSet("Features"))
 	o.Leader.AddFlags(sections.FlagSet("Leader election"))
@@ -65,7 +68,8 @@ func (o *Options) Validate() error {
 	if err != nil {
 		return err
 	}
-	problems := []error{o.Components.Validate()}
+	o.Capacity.settle(&o.Components)
+	problems := []error{o.Components.Validate(), o.Capacity.Validate()}
 	if o.Components.needsDriver() {
 		problems = append(problems, o.Driver.Validate())
 	}

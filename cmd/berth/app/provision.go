@@ -56,10 +56,18 @@ func (p *process) provision(ctx context.Context, caches *caches, found *driverCo
 			return err
 		}
 	}
+	publisher, err := p.capacity(ctx, capacityParts{calls, driver, config.Topology, caches})
+	if err != nil {
+		return err
+	}
+	if publisher != nil {
+		config.Room = publisher
+	}
 	controller, err := provisioner.New(config)
 	if err != nil {
 		return err
 	}
+	parts := []func(context.Context) error{controller.Run}
 	// Caches are filled before the election, so that a standby takes over without a pause.
 	caches.start()
 	if err := p.fillCaches(ctx, caches, indexed); err != nil || ctx.Err() != nil {
@@ -76,27 +84,30 @@ func (p *process) provision(ctx context.Context, caches *caches, found *driverCo
 				return
 			}
 			controller.DriverIsBack()
+			if publisher != nil {
+				publisher.DriverIsBack()
+			}
 		})
 	})
 	defer watching.Wait()
 	defer stopWatching()
+	if publisher != nil {
+		watching.Go(func() { publisher.Warm(watchCtx) })
+		parts = append(parts, publisher.Run)
+	}
+	if a != nil && p.elector != nil {
+		parts = append(parts, a.keep)
+	}
+	work := func(ctx context.Context) error { return together(ctx, parts...) }
 	if p.elector == nil {
-		err = controller.Run(ctx)
+		err = work(ctx)
 	} else {
-		err = p.elector.Run(ctx, lead.LeaseName(driver.Name), leading(controller, a))
+		err = p.elector.Run(ctx, lead.LeaseName(driver.Name), work)
 	}
 	if cause := context.Cause(ctx); err == nil && errors.Is(cause, errDriverChanged) {
 		return cause
 	}
 	return err
-}
-
-// leading is what the holder of the Lease does.
-func leading(controller *provisioner.Controller, a *admission) func(context.Context) error {
-	if a == nil {
-		return controller.Run
-	}
-	return func(ctx context.Context) error { return together(ctx, controller.Run, a.keep) }
 }
 
 // watchTopology keeps an index of the cluster's segments. The index is complete when indexed is true.
