@@ -16,7 +16,7 @@ const (
 	soon = 250 * time.Millisecond
 	// later is how long any other decrease waits: while there is room for ten times what went, the scheduler hardly decides otherwise.
 	later = 5 * time.Second
-	// plenty is how many times what went has to be left for it to wait that long.
+	// plenty is how many times what went has to be left, and more, for it to wait that long.
 	plenty = 10
 )
 
@@ -43,7 +43,7 @@ func patience(published, value csi.Capacity) time.Duration {
 
 func scarce(before, after int64) bool {
 	went := before - after
-	return went > 0 && (went > math.MaxInt64/plenty || after < went*plenty)
+	return went > 0 && (went > math.MaxInt64/plenty || after <= went*plenty)
 }
 
 // valueOf reads an object. Where nothing is told there is no room.

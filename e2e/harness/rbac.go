@@ -65,6 +65,11 @@ func namespaceRules(account string) []rbacv1.PolicyRule {
 		// The authority of admission's certificates. A creation has no name that could be compared.
 		named(rule("", "secrets", "get", "list", "watch", "update"), authoritySecret(account)),
 		rule("", "secrets", "create"),
+		// What the scheduler is told of the room there is.
+		rule("storage.k8s.io", "csistoragecapacities", "get", "list", "watch", "create", "update", "delete"),
+		// Whose that is, so that it goes with the rest.
+		rule("", "pods", "get"),
+		rule("apps", "replicasets", "get"),
 	}
 }
 

@@ -174,7 +174,7 @@ func TestTrimForAdmission(t *testing.T) {
 			&corev1.PersistentVolume{ObjectMeta: slim, Spec: corev1.PersistentVolumeSpec{ClaimRef: ref()}, Status: available}},
 		"our candidate": {volume(ours, "driver", nil), &corev1.PersistentVolume{ObjectMeta: slim, Spec: ourCandidate, Status: available}},
 		"our volume that somebody has keeps its place and mode": {volume(ours, "driver", ref()), &corev1.PersistentVolume{ObjectMeta: slim,
-			Spec: corev1.PersistentVolumeSpec{ClaimRef: ref(), StorageClassName: class, VolumeMode: &mode, NodeAffinity: affinity,
+			Spec: corev1.PersistentVolumeSpec{ClaimRef: ref(), StorageClassName: class, VolumeMode: &mode, NodeAffinity: affinity, Capacity: size,
 				PersistentVolumeSource: corev1.PersistentVolumeSource{CSI: ourCandidate.CSI}}, Status: available}},
 		"a capacity is whole but for its managers": {
 			&storagev1.CSIStorageCapacity{ObjectMeta: meta("x"), StorageClassName: class, Capacity: new(resource.MustParse("1Gi"))},
