@@ -39,9 +39,10 @@ type book struct {
 	current  int // of these, the ones with an object
 	count    int // objects
 	ledger   ledger
-	rooms    map[string]roomList // by parameters
-	shouting map[Key]bool        // to be published as exhausted
-	moment   moment              // of the last event
+	rooms    map[string]roomList                     // by parameters
+	shouting map[Key]bool                            // to be published as exhausted
+	suspects map[Key][]*storagev1.CSIStorageCapacity // that an event said are gone
+	moment   moment                                  // of the last event
 }
 
 // pool is what is known of one question to the driver.
@@ -71,7 +72,7 @@ func newBook(driver string, parameters func(map[string]string) map[string]string
 		places: map[topology.Segment]bool{}, lost: map[topology.Segment]time.Time{},
 		desired: map[Key]Pool{}, objects: map[Key]map[string]*storagev1.CSIStorageCapacity{}, written: map[string]time.Time{},
 		pools: map[Pool]*pool{}, ages: list.New(), lower: map[Key]time.Time{}, rooms: map[string]roomList{},
-		shouting: map[Key]bool{},
+		shouting: map[Key]bool{}, suspects: map[Key][]*storagev1.CSIStorageCapacity{},
 	}
 }
 

@@ -75,7 +75,7 @@ const (
 	ReasonIncreased = "increased"
 	ReasonDecreased = "decreased"
 	ReasonExhausted = "exhausted" // the driver said that there is no room, whatever it had reported
-	ReasonOwner     = "owner"     // only the owner was changed
+	ReasonRepaired  = "repaired"  // the owner or the labels
 	ReasonDeleted   = "deleted"
 )
 
@@ -115,7 +115,7 @@ func decideKept(f Facts, object *storagev1.CSIStorageCapacity) Action {
 	if owned && !differs {
 		return Leave{f.untilChange()}
 	}
-	reason := ReasonOwner
+	reason := ReasonRepaired
 	if differs {
 		wait := patience(valueOf(object), f.Value)
 		switch {

@@ -98,9 +98,9 @@ func TestDecide(t *testing.T) {
 		"that there is no room does not wait":      {[]func(*Facts){objects(published("x", free(11))), func(f *Facts) { f.Exhausted = true }}, "exhausted x=10"},
 		"an object that tells nothing is repaired": {[]func(*Facts){objects(published("x", free(11), func(o *storagev1.CSIStorageCapacity) { o.Capacity = nil })), lower(0)}, "increased x=10"},
 		"an unknown value is left as it is":        {[]func(*Facts){objects(published("x", free(3))), unknown}, "leave 0s"},
-		"but not its owner":                        {[]func(*Facts){objects(published("x", free(3))), unknown, owner}, "owner x=3 berth"},
+		"but not its owner":                        {[]func(*Facts){objects(published("x", free(3))), unknown, owner}, "repaired x=3 berth"},
 		"ours takes the place of another controller, others stay": {
-			[]func(*Facts){objects(published("x", free(10), ownedBy(peer, someone))), owner}, "owner x=10 someone berth"},
+			[]func(*Facts){objects(published("x", free(10), ownedBy(peer, someone))), owner}, "repaired x=10 someone berth"},
 		"ours is not there twice":                        {[]func(*Facts){objects(published("x", free(10), ownedBy(someone, us))), owner}, "leave 0s"},
 		"an owner and a decrease are one write, at once": {[]func(*Facts){objects(published("x", free(11))), owner, lower(0)}, "decreased x=10 berth"},
 		"of two the older stays": {

@@ -27,7 +27,7 @@ func (c *Controller) objectEvents() cache.ResourceEventHandler {
 				event = tombstone.Obj
 			}
 			if object, ok := event.(*storagev1.CSIStorageCapacity); ok {
-				c.enqueue(c.book.deleted(object, missed))
+				c.enqueue(c.book.vanished(object, missed))
 			}
 		},
 	}
@@ -87,6 +87,33 @@ func (b *book) deleted(object *storagev1.CSIStorageCapacity, missed bool) work {
 	}
 	b.drop(key, object.Name)
 	return work{keys: []Key{key}}
+}
+
+// vanished notes that an event says that an object is gone. It may only be without the labels that it is found by, and mislead the scheduler for ever:
+// that is to be looked at.
+func (b *book) vanished(object *storagev1.CSIStorageCapacity, missed bool) work {
+	w := b.deleted(object, missed)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, key := range w.keys {
+		b.suspects[key] = append(b.suspects[key], object)
+	}
+	return w
+}
+
+// takeSuspects returns the objects of a key of which it is not certain that they are gone. Who finds out nothing gives them back.
+func (b *book) takeSuspects(key Key) []*storagev1.CSIStorageCapacity {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	suspects := b.suspects[key]
+	delete(b.suspects, key)
+	return suspects
+}
+
+func (b *book) suspect(key Key, objects []*storagev1.CSIStorageCapacity) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.suspects[key] = append(b.suspects[key], objects...)
 }
 
 // gone notes that the API server has no such object.

@@ -3,7 +3,6 @@ package capacity
 import (
 	"context"
 	"fmt"
-	"maps"
 	"time"
 
 	storagev1 "k8s.io/api/storage/v1"
@@ -27,11 +26,17 @@ const (
 func (c *Controller) workKey(ctx context.Context, key Key) worker.Result {
 	served := c.waiters.take(key)
 	defer served() // whatever came of it: who waits has other things to do
-	c.forgetUnseen(key)
-	facts := c.book.facts(key)
-	facts.Owner = c.owner
 	ctx, cancel := context.WithTimeout(ctx, apiTimeout)
 	defer cancel()
+	c.forgetUnseen(key)
+	if suspects := c.book.takeSuspects(key); len(suspects) > 0 {
+		if err := c.mark(ctx, suspects); err != nil {
+			c.book.suspect(key, suspects)
+			return worker.Backoff(err)
+		}
+	}
+	facts := c.book.facts(key)
+	facts.Owner = c.owner
 	switch action := Decide(facts).(type) {
 	case Leave:
 		c.book.hush(key)
@@ -70,15 +75,46 @@ func (c *Controller) takeOver(ctx context.Context, key Key, object *storagev1.CS
 	case keyOf(live) != key:
 		return worker.Backoff(fmt.Errorf("CSIStorageCapacity %s/%s is in the way, it is about %s: delete it", c.config.Namespace, object.Name, keyOf(live)))
 	}
-	if live.Labels[LabelDriver] == c.config.Driver && live.Labels[LabelManagedBy] == ManagedBy {
-		c.book.wrote(live)
-		return worker.After(time.Millisecond)
+	if err := c.markOne(ctx, live); err != nil {
+		return worker.Backoff(err)
 	}
-	if live.Labels == nil {
-		live.Labels = map[string]string{}
+	return worker.After(time.Millisecond)
+}
+
+// mark puts our labels back on objects that are there without them. Then they are found again, and kept or deleted like any other.
+func (c *Controller) mark(ctx context.Context, objects []*storagev1.CSIStorageCapacity) error {
+	for _, object := range objects {
+		live, err := c.config.Objects.Get(ctx, object.Name, metav1.GetOptions{})
+		switch {
+		case apierrors.IsNotFound(err):
+			continue
+		case err != nil:
+			return fmt.Errorf("find out whether CSIStorageCapacity %s/%s is gone: %w", c.config.Namespace, object.Name, err)
+		case live.UID != object.UID || live.DeletionTimestamp != nil:
+			continue
+		}
+		if err := c.markOne(ctx, live); err != nil {
+			return err
+		}
 	}
-	maps.Copy(live.Labels, object.Labels)
-	return c.update(ctx, key, Update{Object: live, Reason: ReasonCreated})
+	return nil
+}
+
+func (c *Controller) markOne(ctx context.Context, live *storagev1.CSIStorageCapacity) error {
+	if live.Labels[LabelDriver] != c.config.Driver || live.Labels[LabelManagedBy] != ManagedBy {
+		if live.Labels == nil {
+			live.Labels = map[string]string{}
+		}
+		live.Labels[LabelDriver], live.Labels[LabelManagedBy] = c.config.Driver, ManagedBy
+		marked, err := c.config.Objects.Update(ctx, live, metav1.UpdateOptions{})
+		if err != nil {
+			return fmt.Errorf("put the labels back on CSIStorageCapacity %s/%s: %w", c.config.Namespace, live.Name, err)
+		}
+		c.metrics.publishes.WithLabelValues(ReasonRepaired).Inc()
+		live = marked
+	}
+	c.book.wrote(live)
+	return nil
 }
 
 func (c *Controller) update(ctx context.Context, key Key, action Update) worker.Result {

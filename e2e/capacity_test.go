@@ -121,7 +121,7 @@ func TestCapacityFollowsClassesSegmentsAndVolumes(t *testing.T) {
 	s.bound("data")
 	want[in(everywhere, "zone-b")], want[in(limited, "zone-b")] = "1023Gi", "1023Gi"
 	s.wantCapacities(want)
-	must(t, s.Client().CoreV1().Pods(s.namespace).Delete(t.Context(), "user", metav1.DeleteOptions{}))
+	must(t, s.Client().CoreV1().Pods(s.namespace).Delete(t.Context(), "user", metav1.DeleteOptions{GracePeriodSeconds: new(int64(0))}))
 	s.drop("data")
 	want[in(everywhere, "zone-b")], want[in(limited, "zone-b")] = "1Ti", "1Ti"
 	objects := s.wantCapacities(want)
@@ -338,38 +338,36 @@ func TestCapacityBelongsToTheDeployment(t *testing.T) {
 	t.Parallel()
 	s := inOwnWorld(t, "owned", func(options *harness.WorldOptions) { options.WithoutBerth = true })
 	labels := map[string]string{"app": s.World.Name}
-	meta := func(owner metav1.OwnerReference) metav1.ObjectMeta {
-		made := metav1.ObjectMeta{Namespace: harness.BerthNamespace, Name: s.World.Name, Labels: labels}
-		if owner.UID != "" {
-			owner.Name, owner.Controller = s.World.Name, new(true)
-			made.OwnerReferences = []metav1.OwnerReference{owner}
-		}
-		return made
-	}
 	// The account makes the namespace.
 	kubeconfig, err := harness.BerthAccount(t.Context(), s.ControlPlane, "berth-"+s.World.Name)
 	must(t, err)
-	template := corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: harness.Pod("", "", "c").Spec}
 	deployment, err := s.Client().AppsV1().Deployments(harness.BerthNamespace).Create(t.Context(), &appsv1.Deployment{
-		ObjectMeta: meta(metav1.OwnerReference{}),
-		Spec:       appsv1.DeploymentSpec{Selector: &metav1.LabelSelector{MatchLabels: labels}, Template: template},
+		ObjectMeta: metav1.ObjectMeta{Name: s.World.Name},
+		Spec: appsv1.DeploymentSpec{
+			Selector: &metav1.LabelSelector{MatchLabels: labels},
+			Template: corev1.PodTemplateSpec{
+				ObjectMeta: metav1.ObjectMeta{Labels: labels},
+				Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "main", Image: "example.invalid/none"}}},
+			},
+		},
 	}, metav1.CreateOptions{})
 	must(t, err)
-	set, err := s.Client().AppsV1().ReplicaSets(harness.BerthNamespace).Create(t.Context(), &appsv1.ReplicaSet{
-		ObjectMeta: meta(metav1.OwnerReference{APIVersion: "apps/v1", Kind: "Deployment", UID: deployment.UID}),
-		Spec:       appsv1.ReplicaSetSpec{Selector: &metav1.LabelSelector{MatchLabels: labels}, Template: template},
-	}, metav1.CreateOptions{})
-	must(t, err)
-	pod := harness.Pod(harness.BerthNamespace, s.World.Name, "c")
-	pod.ObjectMeta = meta(metav1.OwnerReference{APIVersion: "apps/v1", Kind: "ReplicaSet", UID: set.UID})
-	pod.Spec.ServiceAccountName = "berth-" + s.World.Name
-	_, err = s.Client().CoreV1().Pods(harness.BerthNamespace).Create(t.Context(), pod, metav1.CreateOptions{})
-	must(t, err)
+	pod := ""
+	must(t, harness.Eventually(t.Context(), "the Deployment has a Pod", func(ctx context.Context) error {
+		pods, err := s.Client().CoreV1().Pods(harness.BerthNamespace).List(ctx, metav1.ListOptions{LabelSelector: "app=" + s.World.Name})
+		if err == nil && len(pods.Items) != 1 {
+			err = fmt.Errorf("there are %d", len(pods.Items))
+		}
+		if err == nil {
+			pod = pods.Items[0].Name
+		}
+		return err
+	}))
 
 	class := s.class(harness.WaitForFirstConsumer)
 	s.Berth, err = s.StartBerth(t.Context(), harness.BerthOptions{
 		Kubeconfig: kubeconfig, Flags: []string{"--enable-capacity", "--capacity-ownerref-level=2"},
-		Env: []string{"NAMESPACE=" + harness.BerthNamespace, "POD_NAME=" + s.World.Name},
+		Env: []string{"NAMESPACE=" + harness.BerthNamespace, "POD_NAME=" + pod},
 	})
 	must(t, err)
 	for _, object := range s.wantCapacities(map[string]string{class + " in zone-a": "1Ti", class + " in zone-b": "1Ti", class + " in zone-c": "1Ti"}) {
