@@ -77,6 +77,10 @@ type betaObjects struct {
 	client betaclient.CSIStorageCapacityInterface
 }
 
+// IsWatchListSemanticsUnSupported has informers list before they watch. API servers of that age do not know of lists by way of a watch, and do
+// not say so either: an informer would wait for the end of the list for ever.
+func (betaObjects) IsWatchListSemanticsUnSupported() bool { return true }
+
 // Get reads an object.
 func (o betaObjects) Get(ctx context.Context, name string, options metav1.GetOptions) (*storagev1.CSIStorageCapacity, error) {
 	return fromBeta(o.client.Get(ctx, name, options))

@@ -149,6 +149,7 @@ func TestAnOldAPIServerIsSpokenToInItsVersion(t *testing.T) {
 	wait("x")
 	later := toBeta(published("later", free(1)))
 	later.ResourceVersion = "8"
+	later.APIVersion, later.Kind = storagev1beta1.SchemeGroupVersion.String(), "CSIStorageCapacity" // in a watch objects say what they are
 	event, err := json.Marshal(map[string]any{"type": "ADDED", "object": later})
 	if err != nil {
 		t.Fatal(err)

@@ -175,6 +175,7 @@ func (c *Controller) gatherPlace(claim *corev1.PersistentVolumeClaim) Place {
 	node := selectedNode(claim)
 	if node == "" {
 		place := Place{Candidates: c.config.Topology.RegisteredSegments()}
+		place.Rooms = c.room.Rooms(volumehelpers.GetPersistentVolumeClaimClass(claim))
 		place.Hint, place.HintProblem = hintOf(claim, c.settings.Driver.Name)
 		return place
 	}

@@ -49,6 +49,8 @@ type Place struct {
 	// is none.
 	Hint        []topology.Segment
 	HintProblem string
+	// Rooms are what is known of the room for volumes of the claim's class; only for Immediate binding.
+	Rooms []topology.Room
 	// Full is how long the selected segment is to be left alone, because the driver has just said that it has no room there.
 	Full time.Duration
 }
@@ -300,6 +302,20 @@ func attributesProblem(in Input) string {
 	return ""
 }
 
+// order is the order in which segments are tried for Immediate binding, by the room they have; nil: nothing is known.
+func order(in Input, allowed []topology.Segment) []topology.Segment {
+	if selectedNode(in.Claim) != "" || len(in.Place.Rooms) == 0 {
+		return nil
+	}
+	wish := topology.Wish{ClaimName: in.Claim.Name, Segments: in.Place.Candidates, Hint: in.Place.Hint, Rooms: in.Place.Rooms}
+	if allowed != nil {
+		wish.Segments = allowed
+	}
+	size := in.Claim.Spec.Resources.Requests[corev1.ResourceStorage]
+	wish.Bytes = size.Value()
+	return topology.Order(wish)
+}
+
 // place decides where the volume may be; the Action is nil if that could be decided.
 func place(in Input) (*topology.Requirement, Action) {
 	if !in.Settings.Driver.Topology {
@@ -315,11 +331,13 @@ func place(in Input) (*topology.Requirement, Action) {
 	if in.Place.Full > 0 {
 		return nil, Postpone{in.Place.Full}
 	}
+	allowed := topology.Allowed(in.Class.AllowedTopologies)
 	need, err := topology.Require(topology.Need{
 		ClaimName:  in.Claim.Name,
 		Selected:   in.Place.Selected,
-		Allowed:    topology.Allowed(in.Class.AllowedTopologies),
+		Allowed:    allowed,
 		Candidates: in.Place.Candidates,
+		Order:      order(in, allowed),
 		Strict:     in.Settings.StrictTopology,
 		Immediate:  in.Settings.ImmediateTopology,
 		Limit:      in.Settings.TopologyLimit,

@@ -27,6 +27,8 @@ type Room interface {
 	// Touched and Deleted: a volume, accessible from these segments, changed its size or is gone.
 	Touched(accessible []topology.Segment)
 	Deleted(accessible []topology.Segment)
+	// Rooms are what is known of a class's segments. They are shared, and must not be changed.
+	Rooms(class string) []topology.Room
 }
 
 // nobody is the Room that nobody wants to know about.
@@ -38,6 +40,8 @@ func (nobody) Released(types.UID)                                         {}
 func (nobody) Exhausted(context.Context, string, topology.Segment, int64) {}
 func (nobody) Touched([]topology.Segment)                                 {}
 func (nobody) Deleted([]topology.Segment)                                 {}
+
+func (nobody) Rooms(string) []topology.Room { return nil }
 
 // reserve tells of a call that is about to be made.
 func (c *Controller) reserve(key ClaimKey, attempt *Attempt) {

@@ -26,8 +26,10 @@ type Need struct {
 	Allowed []Segment
 	// Candidates are the segments to choose from where the class names none, sorted and distinct.
 	Candidates []Segment
-	Strict     bool // --strict-topology: nothing but the selected segment
-	Immediate  bool // --immediate-topology: Immediate binding names the candidates
+	// Order is the order in which Immediate binding is to try the segments, all of them, as the function Order makes it; nil: by the claim's name.
+	Order     []Segment
+	Strict    bool // --strict-topology: nothing but the selected segment
+	Immediate bool // --immediate-topology: Immediate binding names the candidates
 	// Limit is how many segments a request names at most. Zero or less: all of them. With a limit a driver cannot choose among all
 	// segments in one call, so a caller that sets it has to ask again, in another Round, when the driver had no room.
 	Limit int
@@ -49,6 +51,8 @@ type Need struct {
 //	Immediate  any     no       no        | none: the driver chooses
 //
 // With a hint, what it names of a rotated list comes first (see requireHinted).
+//
+// "Rotated by the claim's name" is where Need.Order, in which a hint has its say, is nil.
 //
 // Where there are more than Need.Limit segments, both lists are the same window of that many: the segments that would come first among
 // the preferred, and for Immediate binding the next ones in each Round.
@@ -79,6 +83,8 @@ func requireImmediate(need Need) (*Requirement, error) {
 	}
 	segments := need.segments()
 	switch {
+	case len(segments) > 0 && len(need.Order) == len(segments):
+		return ordered(need, segments), nil
 	case len(segments) > 0:
 		if hinted := requireHinted(need, segments); hinted != nil {
 			return hinted, nil
