@@ -14,7 +14,7 @@ export GOFLAGS := $(strip $(shell go env GOFLAGS) -trimpath -gcflags=all=-dwarf=
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo v0.0.0-dev)
 
 # The modules of this repository; the first is the product.
-MODULES := . $(patsubst %/go.mod,%,$(wildcard tools/go.mod e2e/controlplane/go.mod e2e/driver/go.mod e2e/bench/peer/go.mod))
+MODULES := . $(patsubst %/go.mod,%,$(wildcard tools/go.mod e2e/controlplane/go.mod e2e/driver/go.mod e2e/bench/peer/go.mod e2e/chart/go.mod))
 
 # module-files lists what a module's binary is built from. The big ones are made only when one of these is newer than
 # the binary: the go command would find nothing to compile either, but it takes its time to say so.
@@ -34,6 +34,9 @@ peer: bin/csi-provisioner ## build the established csi-provisioner, to compare w
 
 .PHONY: tools
 tools: bin/golangci-lint ## build the linter
+
+.PHONY: chart-tools
+chart-tools: bin/helm3 bin/helm4 bin/helm-docs ## build what the chart is tested with: Helm 3 and 4, helm-docs
 
 .PHONY: env
 env: ## print make's build flags, for a shell: eval "$(make -s env)"
@@ -67,11 +70,31 @@ bin/golangci-lint: $(call module-files,tools)
 	@hack/go-build 'linter' -C=tools -ldflags="-s -w" -o=../bin/golangci-lint ./golangci-lint
 	@touch $@
 
+# Helm 3 has to be told which Kubernetes it was built for; Helm 4 finds out by itself.
+CHART_MODULES := e2e/chart/go.mod e2e/chart/go.sum
+HELM3 := $(shell awk '$$1 == "helm.sh/helm/v3" { print $$2 }' e2e/chart/go.mod)
+CHART_KUBERNETES_MINOR := $(shell awk '$$1 == "k8s.io/client-go" { split($$2, v, "."); print v[2] }' e2e/chart/go.mod)
+
+bin/helm3: $(CHART_MODULES)
+	@hack/go-build 'Helm 3' -C=e2e/chart -ldflags="-s -w -X helm.sh/helm/v3/internal/version.version=$(HELM3) \
+		$(foreach package,chartutil lint/rules,-X helm.sh/helm/v3/pkg/$(package).k8sVersionMajor=1 \
+			-X helm.sh/helm/v3/pkg/$(package).k8sVersionMinor=$(CHART_KUBERNETES_MINOR))" \
+		-o=../../bin/helm3 helm.sh/helm/v3/cmd/helm
+	@touch $@
+
+bin/helm4: $(CHART_MODULES)
+	@hack/go-build 'Helm 4' -C=e2e/chart -ldflags="-s -w" -o=../../bin/helm4 helm.sh/helm/v4/cmd/helm
+	@touch $@
+
+bin/helm-docs: $(CHART_MODULES)
+	@hack/go-build helm-docs -C=e2e/chart -ldflags="-s -w" -o=../../bin/helm-docs github.com/norwoodj/helm-docs/cmd/helm-docs
+	@touch $@
+
 ##@ Test
 
 .PHONY: test
-test: ## run every test: packages, then the driver, then the whole system
-	@MAKE='$(MAKE)' hack/steps build test-unit test-driver e2e-bins test-e2e
+test: ## run every test: packages, then the driver, the chart, and the whole system
+	@MAKE='$(MAKE)' hack/steps build test-unit test-driver test-chart e2e-bins test-e2e
 
 # dependencies compiles what packages and their tests are built on, with progress: go test and the linter would do it too,
 # silently. $(1) is its name, $(2) the flags for both go list and go build, $(3) the packages.
@@ -107,6 +130,16 @@ test-driver: export CGO_ENABLED := 1
 test-driver: ## test the CSI driver that the whole-system tests use
 	@$(call dependencies,driver dependencies (race detector),-C=e2e/driver -race,./...)
 	go test -C=e2e/driver -race -vet=off ./...
+
+.PHONY: test-chart
+test-chart: build chart-tools ## test the Helm chart: what it renders, accepts, and lets the process do
+	@$(call dependencies,chart dependencies,-C=e2e/chart,./...)
+	go test -C=e2e/chart -vet=off -count=1 ./...
+
+.PHONY: update-chart
+update-chart: build chart-tools ## write anew what the chart renders in e2e/chart/testdata, and its README
+	bin/helm-docs --log-level=warning --chart-search-root=charts --template-files=README.md.gotmpl --sort-values-order=file
+	go test -C=e2e/chart -vet=off -count=1 -run='^TestRenders$$' ./... -update
 
 .PHONY: test-controlplane
 test-controlplane: ## test the control plane that the whole-system tests use (not part of test)
@@ -159,8 +192,10 @@ demo-bins: build e2e-bins
 lint: bin/golangci-lint ## lint all Go code, and check its format
 	@$(call dependencies,dependencies,-tags=e2e,./...)
 	@$(call dependencies,driver dependencies,-C=e2e/driver,./...)
+	@$(call dependencies,chart dependencies,-C=e2e/chart,./...)
 	bin/golangci-lint run ./...
 	cd e2e/driver && ../../bin/golangci-lint run ./...
+	cd e2e/chart && ../../bin/golangci-lint run ./...
 	bin/golangci-lint fmt --diff
 
 .PHONY: fmt

@@ -97,7 +97,7 @@ cluster. "berth explain pvc NAMESPACE/NAME" says why a claim is Pending, and wha
 		command.Flags().AddFlagSet(set)
 	}
 	command.CompletionOptions.DisableDefaultCmd = true
-	command.AddCommand(newJournalCommand(version), newExplainCommand(version, program))
+	command.AddCommand(newJournalCommand(version), newCheckCommand(version), newExplainCommand(version, program))
 	setHelp(command, sections)
 	return command, nil
 }

@@ -1,0 +1,84 @@
+package chart
+
+import (
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// pending are flags and metrics that the chart uses and the program does not have yet. What the program has may not be listed.
+var pending = map[string][]string{
+	"flags": []string{
+		"components", "driver-name", "express-binding", "enable-capacity", "capacity-ownerref-level", "capacity-poll-interval",
+		"capacity-for-immediate-binding", "admission-address", "admission-certificates", "admission-certificate-file", "admission-key-file",
+		"admission-secret", "admission-service-names", "admission-mutating-configurations", "admission-validating-configurations",
+		"admission-match-classes", "admission-topology", "admission-tls-min-version", "admission-tls-cipher-suites", "admission-client-ca-file",
+		"admission-client-names", "admission-drain", "admission-require-source-volume-mode", "admission-trusted-snapshot-users",
+	},
+	"metrics": []string{"berth_admission_", "berth_certificate_"},
+}
+
+func pendingMetric(name string) bool {
+	return slices.ContainsFunc(pending["metrics"], func(prefix string) bool { return strings.HasPrefix(name, prefix) })
+}
+
+// helped are the flags that a command's help tells of.
+func helped(t *testing.T, command ...string) map[string]bool {
+	t.Helper()
+	stdout, stderr, err := run(t, "berth", append(command, "--help")...)
+	if err != nil {
+		t.Fatalf("berth %v --help: %v\n%s", command, err, stderr)
+	}
+	flags := map[string]bool{}
+	for _, found := range regexp.MustCompile(`(?m)^\s+(?:-(\w), )?--([a-z-]+)`).FindAllStringSubmatch(stdout, -1) {
+		flags[found[1]], flags[found[2]] = true, true
+	}
+	return flags
+}
+
+// TestFlagsExist: the process is given nothing that it does not know.
+func TestFlagsExist(t *testing.T) {
+	known := helped(t)
+	given := map[string]bool{}
+	for mode, values := range modes(t) {
+		for name, pod := range podSpecs(rendered(t, values, apiVersions()...)) {
+			if strings.HasPrefix(name, "Pod ") {
+				continue
+			}
+			for flag := range flagsOf(berthOf(t, &pod.Spec)) {
+				given[flag] = true
+				if !known[flag] && !slices.Contains(pending["flags"], flag) {
+					t.Errorf("%s: %s is given --%s, which berth does not know", mode, name, flag)
+				}
+			}
+		}
+	}
+	for _, flag := range pending["flags"] {
+		if known[flag] {
+			t.Errorf("berth knows --%s: take it off the list of what is pending", flag)
+		}
+		if !given[flag] {
+			t.Errorf("no mode gives --%s", flag)
+		}
+	}
+	if t.Failed() {
+		t.Logf("berth knows %v", slices.Sorted(maps.Keys(known)))
+	}
+}
+
+// TestCheckIsACommand: what helm test runs.
+func TestCheckIsACommand(t *testing.T) {
+	spec := podSpecs(rendered(t, leastValues))["Pod pool-berth-check"].Spec
+	args := spec.Containers[0].Args
+	if !slices.Equal(args[:1], []string{"check"}) {
+		t.Fatalf("it runs %v", args)
+	}
+	known := helped(t, "check")
+	for flag := range flagsOf(&spec.Containers[0]) {
+		if flag != "check" && !known[flag] {
+			t.Errorf("berth check is given --%s", flag)
+		}
+	}
+}
