@@ -17,7 +17,7 @@ var pending = map[string][]string{
 		"admission-match-classes", "admission-topology", "admission-tls-min-version", "admission-tls-cipher-suites", "admission-client-ca-file",
 		"admission-client-names", "admission-drain", "admission-require-source-volume-mode", "admission-trusted-snapshot-users",
 	},
-	"metrics": []string{"berth_admission_", "berth_certificate_"},
+	"metrics": []string{"berth_admission_", "berth_certificate_", "berth_capacity_", "csistoragecapacities_"},
 }
 
 func pendingMetric(name string) bool {

@@ -139,6 +139,9 @@ func TestWebhooksReachTheProcess(t *testing.T) {
 				if mode != "cert-manager" && flags["admission-service-names"] != reference.Name+"."+reference.Namespace+".svc" {
 					t.Errorf("%s: the certificate is for %q", mode, flags["admission-service-names"])
 				}
+				if mode == "cert-manager" {
+					continue // there the process writes to no configuration
+				}
 				known := "," + flags["admission-mutating-configurations"] + "," + flags["admission-validating-configurations"] + ","
 				if !strings.Contains(known, ","+w.configuration+",") {
 					t.Errorf("%s: %s does not keep %s", mode, deployment, w.configuration)

@@ -89,11 +89,6 @@ what this chart depends on.
 - --admission-certificates=self-managed
 - --admission-secret={{ include "berth.authoritySecret" . }}
 - --admission-service-names={{ include "berth.serviceNames" . | fromYamlArray | join "," }}
-{{- else }}
-- --admission-certificates=files
-- --admission-certificate-file=/etc/berth/tls/tls.crt
-- --admission-key-file=/etc/berth/tls/tls.key
-{{- end }}
 {{- with include "berth.mutatingConfigurations" . }}
 - --admission-mutating-configurations={{ . }}
 {{- end }}
@@ -101,8 +96,13 @@ what this chart depends on.
 - --admission-validating-configurations={{ . }}
 {{- end }}
 - --admission-match-classes={{ $a.matchClasses }}
-{{- if not (kindIs "invalid" $a.topology) }}
-- --admission-topology={{ $a.topology }}
+{{- else }}
+- --admission-certificates=files
+- --admission-certificate-file=/etc/berth/tls/tls.crt
+- --admission-key-file=/etc/berth/tls/tls.key
+{{- end }}
+{{- if not $a.topology }}
+- --admission-topology=false
 {{- end }}
 {{- with $a.tlsMinVersion }}
 - --admission-tls-min-version={{ . }}

@@ -1,13 +1,17 @@
-{{/* Seconds that a Pod is given to stop. The program drains admission, then lets calls finish, and then needs up to 14 seconds more. */}}
+{{/*
+Seconds that a Pod is given to stop. The program drains admission and lets calls finish, one beside the other, and needs up to 14 seconds more if the
+API server does not answer.
+*/}}
 {{- define "berth.terminationGrace" -}}
-{{- $needed := 15 }}
-{{- if .root.Values.admission.enabled }}{{ $needed = add $needed .root.Values.admission.drainSeconds }}{{ end }}
-{{- if eq .component "controller" }}{{ $needed = add $needed .root.Values.provisioner.shutdownGraceSeconds }}{{ end }}
+{{- $needed := 0 }}
+{{- if .root.Values.admission.enabled }}{{ $needed = .root.Values.admission.drainSeconds }}{{ end }}
+{{- if eq .component "controller" }}{{ $needed = max $needed .root.Values.provisioner.shutdownGraceSeconds }}{{ end }}
+{{- $needed = add $needed 15 }}
 {{- $given := .root.Values.terminationGracePeriodSeconds }}
 {{- if kindIs "invalid" $given }}
 {{- $needed }}
 {{- else if lt (int64 $given) (int64 $needed) }}
-{{- fail (printf "terminationGracePeriodSeconds is %d, and stopping may take %d: provisioner.shutdownGraceSeconds, admission.drainSeconds and 15 more" (int64 $given) (int64 $needed)) }}
+{{- fail (printf "terminationGracePeriodSeconds is %d, and stopping may take %d: the longer of provisioner.shutdownGraceSeconds and admission.drainSeconds, and 15 more" (int64 $given) (int64 $needed)) }}
 {{- else }}
 {{- int64 $given }}
 {{- end }}
