@@ -10,7 +10,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/version"
 	"k8s.io/apiserver/pkg/admission"
 	"k8s.io/apiserver/pkg/admission/plugin/cel"
@@ -49,7 +48,7 @@ func called(t *testing.T, w hook, c change) bool {
 	}
 	attributes := &admission.VersionedAttributes{
 		Attributes:    admission.NewAttributesRecord(c.object, c.old, kind, "shop", "data", resource, "", operation, nil, false, &user.DefaultInfo{Name: "somebody"}),
-		VersionedKind: schema.GroupVersionKind(kind),
+		VersionedKind: kind,
 	}
 	attributes.VersionedObject.Set(c.object)
 	if c.old != nil {

@@ -21,8 +21,8 @@ import (
 
 // composed are metrics whose names the libraries put together as they start, so that the program has them in parts.
 var composed = map[string][]string{
-	"workqueue_depth":                []string{"workqueue", "depth"},
-	"csi_sidecar_operations_seconds": []string{"csi_sidecar", "operations_seconds"},
+	"workqueue_depth":                {"workqueue", "depth"},
+	"csi_sidecar_operations_seconds": {"csi_sidecar", "operations_seconds"},
 }
 
 // exported reports whether the program has a metric, by looking for its name in it.
