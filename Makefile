@@ -147,7 +147,7 @@ test-controlplane: ## test the control plane that the whole-system tests use (no
 	go test -C=e2e/controlplane -vet=off ./...
 
 .PHONY: test-e2e
-test-e2e: build e2e-bins ## test the whole system against a real control plane (E2E_RUN=REGEXP picks tests)
+test-e2e: build e2e-bins chart-tools ## test the whole system against a real control plane (E2E_RUN=REGEXP picks tests)
 	@$(call dependencies,test dependencies,-tags=e2e,./e2e/...)
 	go test -tags=e2e -vet=off -count=1 -timeout=30m $(if $(E2E_RUN),-v -run='$(E2E_RUN)' ./e2e,./e2e/...)
 

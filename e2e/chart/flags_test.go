@@ -10,14 +10,8 @@ import (
 
 // pending are flags and metrics that the chart uses and the program does not have yet. What the program has may not be listed.
 var pending = map[string][]string{
-	"flags": {
-		"components", "driver-name", "express-binding", "enable-capacity", "capacity-ownerref-level", "capacity-poll-interval",
-		"capacity-for-immediate-binding", "admission-address", "admission-certificates", "admission-certificate-file", "admission-key-file",
-		"admission-secret", "admission-service-names", "admission-mutating-configurations", "admission-validating-configurations",
-		"admission-match-classes", "admission-topology", "admission-tls-min-version", "admission-tls-cipher-suites", "admission-client-ca-file",
-		"admission-client-names", "admission-drain", "admission-require-source-volume-mode", "admission-trusted-snapshot-users",
-	},
-	"metrics": {"berth_admission_", "berth_certificate_", "berth_capacity_", "csistoragecapacities_"},
+	"flags":   {"express-binding", "enable-capacity", "capacity-ownerref-level", "capacity-poll-interval", "capacity-for-immediate-binding"},
+	"metrics": {"berth_capacity_", "csistoragecapacities_"},
 }
 
 func pendingMetric(name string) bool {

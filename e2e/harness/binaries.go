@@ -54,6 +54,8 @@ func buildTarget(name string) string {
 	switch name {
 	case controlPlaneBinary, driverBinary:
 		return "make e2e-bins"
+	case "helm3", "helm4":
+		return "make chart-tools"
 	default:
 		return "make build"
 	}
