@@ -22,6 +22,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
@@ -40,21 +41,28 @@ type installation struct {
 	values    string // path
 	admission int    // port
 	health    int
-	berth     *harness.Process
+	topology  string
+	processes []*harness.Process
 }
 
-func TestChartWithHelm3(t *testing.T) { installs(t, "helm3") }
+func TestChartWithHelm3(t *testing.T) { installs(t, "helm3", "combined") }
 
-func TestChartWithHelm4(t *testing.T) { installs(t, "helm4") }
+func TestChartWithHelm4(t *testing.T) { installs(t, "helm4", "combined") }
+
+// TestChartWithAdmissionApart has two processes, each with rights of its own.
+func TestChartWithAdmissionApart(t *testing.T) { installs(t, "helm4", "split") }
 
 // installs tells the whole life of a release: what the chart grants, renders and passes on is enough, and not too much.
-func installs(t *testing.T, helm string) {
+func installs(t *testing.T, helm, topology string) {
 	s := inOwnWorld(t, helm, func(options *harness.WorldOptions) { options.WithoutBerth = true })
-	i := &installation{story: s, helm: helm, release: "pool", space: s.namespace + "-release"}
+	i := &installation{story: s, helm: helm, release: "pool", space: s.namespace + "-release", topology: topology}
 	must(t, harness.CreateNamespace(t.Context(), s.Client(), i.space))
 	i.writeValues()
 	i.run("install", i.release, chart, "--values", i.values)
-	i.startBerth()
+	i.start(i.release+"-berth", i.health)
+	if topology == "split" {
+		i.start(i.release+"-berth-admission", freePort(t)) // here they share one host
+	}
 
 	// The webhook is asked as helm test's Pod would ask it.
 	i.checks()
@@ -79,10 +87,12 @@ func installs(t *testing.T, helm string) {
 	must(t, s.WaitVolumesGone(t.Context(), volume.Name))
 	s.driverIsEmpty()
 
-	exit, err := i.berth.Stop(t.Context())
-	must(t, err)
-	if exit != (harness.Exit{}) {
-		t.Errorf("Berth ended with %s", exit)
+	for _, process := range i.processes {
+		exit, err := process.Stop(t.Context())
+		must(t, err)
+		if exit != (harness.Exit{}) {
+			t.Errorf("Berth ended with %s", exit)
+		}
 	}
 	i.run("uninstall", i.release)
 	i.tidy()
@@ -102,6 +112,7 @@ driver:
   socket: {directory: %[2]s, file: %[3]s}
   external: {hostPath: %[2]s}
 replicas: 1
+topology: %[7]s
 capacity: {enabled: false}
 http: {port: %[4]d}
 admission:
@@ -112,7 +123,7 @@ storageClasses:
   - name: %[6]s
     volumeBindingMode: Immediate
     parameters: {tier: fast}
-`, i.Driver.Name, filepath.Dir(i.Driver.Socket), filepath.Base(i.Driver.Socket), i.health, i.admission, i.class())
+`, i.Driver.Name, filepath.Dir(i.Driver.Socket), filepath.Base(i.Driver.Socket), i.health, i.admission, i.class(), i.topology)
 	i.values = filepath.Join(i.Dir, "values.yaml")
 	must(i.t, os.WriteFile(i.values, []byte(text), 0o600))
 }
@@ -147,18 +158,21 @@ func (i *installation) command(path string, args ...string) {
 	}
 }
 
-// startBerth runs the container that the API server stored, under a Pod's name that the Deployment has.
-func (i *installation) startBerth() {
+// start runs the container that the API server stored, under the name of a Pod that the Deployment has.
+func (i *installation) start(name string, health int) {
 	i.t.Helper()
-	name := i.release + "-berth"
 	deployment, err := i.Client().AppsV1().Deployments(i.space).Get(i.t.Context(), name, metav1.GetOptions{})
 	must(i.t, err)
-	pods, err := harness.WatchPods(i.t.Context(), i.Client(), i.space, func(pods harness.Seen[*corev1.Pod]) bool { return len(pods) > 0 })
-	must(i.t, err)
 	pod := ""
-	for _, one := range pods {
-		pod = one.Name
-	}
+	_, err = harness.WatchPods(i.t.Context(), i.Client(), i.space, func(pods harness.Seen[*corev1.Pod]) bool {
+		for _, one := range pods {
+			if labels.SelectorFromSet(deployment.Spec.Selector.MatchLabels).Matches(labels.Set(one.Labels)) {
+				pod = one.Name
+			}
+		}
+		return pod != ""
+	})
+	must(i.t, err)
 	container := theBerth(deployment)
 	if container == nil {
 		i.t.Fatalf("there is no container berth in %v", deployment.Spec.Template.Spec.Containers)
@@ -175,20 +189,22 @@ func (i *installation) startBerth() {
 	}
 	path, err := harness.Binary("berth")
 	must(i.t, err)
-	i.berth, err = harness.StartProcess(harness.ProcessSpec{
-		Name: "berth", Path: path, Args: container.Args, Env: environment, Log: filepath.Join(i.Dir, "berth.log"),
+	process, err := harness.StartProcess(harness.ProcessSpec{
+		Name: name, Path: path, Env: environment, Log: filepath.Join(i.Dir, name+".log"),
+		Args: append(container.Args, fmt.Sprintf("--http-endpoint=:%d", health)),
 	})
 	must(i.t, err)
+	i.processes = append(i.processes, process)
 	i.t.Cleanup(func() {
-		if i.berth.Running() {
-			i.berth.Kill()
+		if process.Running() {
+			process.Kill()
 		}
 	})
-	must(i.t, harness.Eventually(i.t.Context(), "Berth is ready", func(ctx context.Context) error {
-		if !i.berth.Running() {
-			return fmt.Errorf("it has ended: %s", i.berth.LogTail(5))
+	must(i.t, harness.Eventually(i.t.Context(), name+" is ready", func(ctx context.Context) error {
+		if !process.Running() {
+			return fmt.Errorf("it has ended: %s", process.LogTail(5))
 		}
-		return getReady(ctx, fmt.Sprintf("http://127.0.0.1:%d/readyz", i.health))
+		return getReady(ctx, fmt.Sprintf("http://127.0.0.1:%d/readyz", health))
 	}))
 }
 
@@ -266,7 +282,11 @@ func (i *installation) tidy() {
 	must(i.t, core.ConfigMaps(i.space).DeleteCollection(i.t.Context(), metav1.DeleteOptions{},
 		metav1.ListOptions{LabelSelector: "berth.dev/journal=" + lease + "-journal"}))
 	must(i.t, core.Secrets(i.space).Delete(i.t.Context(), lease+"-admission", metav1.DeleteOptions{}))
-	must(i.t, i.Client().CoordinationV1().Leases(i.space).Delete(i.t.Context(), lease, metav1.DeleteOptions{}))
+	leases := i.Client().CoordinationV1().Leases(i.space)
+	must(i.t, leases.Delete(i.t.Context(), lease, metav1.DeleteOptions{}))
+	if i.topology == "split" {
+		must(i.t, leases.Delete(i.t.Context(), lease+"-admission", metav1.DeleteOptions{}))
+	}
 }
 
 // leavesNothing looks at every kind of object that there is. What the cluster makes for each namespace by itself does not count.
@@ -326,13 +346,13 @@ func (i *installation) givenToAll(object *unstructured.Unstructured) bool {
 // wasAllowedEverything: the release's roles are enough.
 func (i *installation) wasAllowedEverything() {
 	i.t.Helper()
-	user := fmt.Sprintf("system:serviceaccount:%s:%s-berth", i.space, i.release)
+	accounts := "system:serviceaccount:" + i.space + ":"
 	refused, err := i.ControlPlane.Audit(func(event *harness.AuditEvent) bool {
-		return event.User.Username == user && event.ResponseStatus.Code == http.StatusForbidden
+		return strings.HasPrefix(event.User.Username, accounts) && event.ResponseStatus.Code == http.StatusForbidden
 	})
 	must(i.t, err)
 	for _, event := range refused {
-		i.t.Errorf("it may not %s %s/%s in API group %q and namespace %q", event.Verb, event.ObjectRef.Resource, event.ObjectRef.Subresource,
+		i.t.Errorf("%s may not %s %s/%s in API group %q and namespace %q", event.User.Username, event.Verb, event.ObjectRef.Resource, event.ObjectRef.Subresource,
 			event.ObjectRef.APIGroup, event.ObjectRef.Namespace)
 	}
 }
