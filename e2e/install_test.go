@@ -54,6 +54,7 @@ func TestChartWithAdmissionApart(t *testing.T) { installs(t, "helm4", "split") }
 
 // installs tells the whole life of a release: what the chart grants, renders and passes on is enough, and not too much.
 func installs(t *testing.T, helm, topology string) {
+	t.Helper()
 	s := inOwnWorld(t, helm, func(options *harness.WorldOptions) { options.WithoutBerth = true })
 	i := &installation{story: s, helm: helm, release: "pool", space: s.namespace + "-release", topology: topology}
 	must(t, harness.CreateNamespace(t.Context(), s.Client(), i.space))

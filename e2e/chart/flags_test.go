@@ -10,7 +10,7 @@ import (
 
 // pending are flags and metrics that the chart uses and the program does not have yet. What the program has may not be listed.
 var pending = map[string][]string{
-	"flags":   {"express-binding", "enable-capacity", "capacity-ownerref-level", "capacity-poll-interval", "capacity-for-immediate-binding"},
+	"flags":   {"enable-capacity", "capacity-ownerref-level", "capacity-poll-interval", "capacity-for-immediate-binding"},
 	"metrics": {"berth_capacity_", "csistoragecapacities_"},
 }
 
