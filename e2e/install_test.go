@@ -114,7 +114,6 @@ driver:
   external: {hostPath: %[2]s}
 replicas: 1
 topology: %[7]s
-capacity: {enabled: false}
 http: {port: %[4]d}
 admission:
   port: %[5]d

@@ -8,16 +8,6 @@ import (
 	"testing"
 )
 
-// pending are flags and metrics that the chart uses and the program does not have yet. What the program has may not be listed.
-var pending = map[string][]string{
-	"flags":   {"enable-capacity", "capacity-ownerref-level", "capacity-poll-interval", "capacity-for-immediate-binding"},
-	"metrics": {"berth_capacity_", "csistoragecapacities_"},
-}
-
-func pendingMetric(name string) bool {
-	return slices.ContainsFunc(pending["metrics"], func(prefix string) bool { return strings.HasPrefix(name, prefix) })
-}
-
 // helped are the flags that a command's help tells of.
 func helped(t *testing.T, command ...string) map[string]bool {
 	t.Helper()
@@ -35,26 +25,16 @@ func helped(t *testing.T, command ...string) map[string]bool {
 // TestFlagsExist: the process is given nothing that it does not know.
 func TestFlagsExist(t *testing.T) {
 	known := helped(t)
-	given := map[string]bool{}
 	for mode, values := range modes(t) {
 		for name, pod := range podSpecs(rendered(t, values, apiVersions()...)) {
 			if strings.HasPrefix(name, "Pod ") {
 				continue
 			}
 			for flag := range flagsOf(berthOf(t, &pod.Spec)) {
-				given[flag] = true
-				if !known[flag] && !slices.Contains(pending["flags"], flag) {
+				if !known[flag] {
 					t.Errorf("%s: %s is given --%s, which berth does not know", mode, name, flag)
 				}
 			}
-		}
-	}
-	for _, flag := range pending["flags"] {
-		if known[flag] {
-			t.Errorf("berth knows --%s: take it off the list of what is pending", flag)
-		}
-		if !given[flag] {
-			t.Errorf("no mode gives --%s", flag)
 		}
 	}
 	if t.Failed() {

@@ -97,7 +97,7 @@ func checkAlert(t *testing.T, berth []byte, alert *rulefmt.Rule) {
 		return // the test's own
 	}
 	for _, metric := range metricsOf(t, alert.Expr) {
-		if !exported(berth, metric) && !pendingMetric(metric) {
+		if !exported(berth, metric) {
 			t.Errorf("%s: the program has no metric %s", alert.Alert, metric)
 		}
 	}
@@ -107,16 +107,6 @@ func checkAlert(t *testing.T, berth []byte, alert *rulefmt.Rule) {
 	for _, text := range []string{"summary", "description", "runbook_url"} {
 		if alert.Annotations[text] == "" {
 			t.Errorf("%s has no %s", alert.Alert, text)
-		}
-	}
-}
-
-// TestPendingMetricsAreNotThereYet: what is exported has to leave the list.
-func TestPendingMetricsAreNotThereYet(t *testing.T) {
-	berth := program(t)
-	for _, prefix := range pending["metrics"] {
-		if bytes.Contains(berth, []byte(prefix)) {
-			t.Errorf("the program has metrics %s…: take them off the list of what is pending", prefix)
 		}
 	}
 }
@@ -195,7 +185,7 @@ func TestDashboard(t *testing.T) {
 		ids[one.ID] = true
 		for _, target := range one.Targets {
 			for _, metric := range metricsOf(t, variables.Replace(target.Expr)) {
-				if !exported(berth, metric) && !pendingMetric(metric) {
+				if !exported(berth, metric) {
 					t.Errorf("%s: the program has no metric %s", one.Title, metric)
 				}
 			}
@@ -213,7 +203,7 @@ func TestDashboard(t *testing.T) {
 	names := regexp.MustCompile(`berth_\w+`)
 	for _, variable := range board.Templating.List {
 		for _, metric := range names.FindAllString(variable.Definition, -1) {
-			if !exported(berth, metric) && !pendingMetric(metric) {
+			if !exported(berth, metric) {
 				t.Errorf("%s: the program has no metric %s", variable.Name, metric)
 			}
 		}
