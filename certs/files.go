@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -27,11 +28,12 @@ type Files struct {
 	listeners
 	config FilesConfig
 	loaded atomic.Pointer[dynamiccertificates.DynamicCertKeyPairContent]
+	again  time.Duration // filesAgain, but for tests
 }
 
 // NewFiles makes a source of files.
 func NewFiles(config FilesConfig) *Files {
-	f := &Files{config: config}
+	f := &Files{config: config, again: filesAgain}
 	config.Registry.MustRegister(&expiryCollector{f.expiries})
 	return f
 }
@@ -57,8 +59,13 @@ func (f *Files) Check(*http.Request) error {
 	return nil
 }
 
-// filesPoll is how often files that are not there yet are looked for.
-const filesPoll = time.Second
+const (
+	// filesPoll is how often files that are not there yet are looked for.
+	filesPoll = time.Second
+	// filesAgain is how often they are read whether or not they seem to have changed. What is watched is what the paths led to at the time:
+	// if they are links, and are led elsewhere while the former files stay, nobody is told.
+	filesAgain = time.Minute
+)
 
 // Run waits for the files and then follows their changes, until ctx ends.
 func (f *Files) Run(ctx context.Context) error {
@@ -72,6 +79,15 @@ func (f *Files) Run(ctx context.Context) error {
 	loaded.AddListener(told{f})
 	f.loaded.Store(loaded)
 	f.tell()
+	var reading sync.WaitGroup
+	defer reading.Wait()
+	reading.Go(func() {
+		wait.UntilWithContext(ctx, func(ctx context.Context) {
+			if err := loaded.RunOnce(ctx); err != nil {
+				klog.FromContext(ctx).Error(err, "Could not read the serving certificate again, serving the one that was read last", "source", f.Name())
+			}
+		}, f.again)
+	})
 	loaded.Run(ctx, 1)
 	return nil
 }

@@ -34,6 +34,18 @@ func (h heard) wait(t *testing.T) {
 // one is removed.
 func mount(t *testing.T, directory, generation string) (certificate string) {
 	t.Helper()
+	certificate, former := link(t, directory, generation)
+	if former != "" {
+		if err := os.RemoveAll(filepath.Join(directory, former)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return certificate
+}
+
+// link is mount by somebody who removes nothing.
+func link(t *testing.T, directory, generation string) (certificate, former string) {
+	t.Helper()
 	authority := makeAuthority(t, generation, -day, day)
 	certificatePEM, keyPEM, err := authority.encode()
 	if err != nil {
@@ -49,17 +61,14 @@ func mount(t *testing.T, directory, generation string) (certificate string) {
 	must(os.WriteFile(filepath.Join(directory, generation, "tls.crt"), certificatePEM, 0o600))
 	must(os.WriteFile(filepath.Join(directory, generation, "tls.key"), keyPEM, 0o600))
 	must(os.Symlink(generation, filepath.Join(directory, "..data_tmp")))
-	former, _ := os.Readlink(filepath.Join(directory, "..data"))
+	former, _ = os.Readlink(filepath.Join(directory, "..data"))
 	must(os.Rename(filepath.Join(directory, "..data_tmp"), filepath.Join(directory, "..data")))
-	if former != "" {
-		must(os.RemoveAll(filepath.Join(directory, former)))
-	}
 	for _, name := range []string{"tls.crt", "tls.key"} {
 		if err := os.Symlink(filepath.Join("..data", name), filepath.Join(directory, name)); err != nil && !os.IsExist(err) {
 			t.Fatal(err)
 		}
 	}
-	return string(certificatePEM)
+	return string(certificatePEM), former
 }
 
 func TestFilesAreAwaitedAndFollowed(t *testing.T) {
@@ -100,6 +109,35 @@ func TestFilesAreAwaitedAndFollowed(t *testing.T) {
 	}
 	if diff := cmp.Diff("files "+filepath.Join(directory, "tls.crt")+" and "+filepath.Join(directory, "tls.key"), source.Name()); diff != "" {
 		t.Error(diff)
+	}
+	stop()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
+// Links that are led elsewhere are no change of the files that are watched.
+func TestFilesAreReadAgainThoughTheFormerOnesStay(t *testing.T) {
+	directory := t.TempDir()
+	want, _ := link(t, directory, "first")
+	files := NewFiles(FilesConfig{
+		Certificate: filepath.Join(directory, "tls.crt"), Key: filepath.Join(directory, "tls.key"), Registry: prometheus.NewRegistry(),
+	})
+	files.again = 10 * time.Millisecond
+	told := make(heard, 1)
+	files.AddListener(told)
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- files.Run(ctx) }()
+	told.wait(t)
+	for _, generation := range []string{"first", "second"} {
+		if generation != "first" {
+			want, _ = link(t, directory, generation)
+			told.wait(t) // it tells of contents that changed, and of nothing else
+		}
+		if got, _ := files.CurrentCertKeyContent(); string(got) != want {
+			t.Errorf("the %s certificate was not read", generation)
+		}
 	}
 	stop()
 	if err := <-ended; err != nil {
