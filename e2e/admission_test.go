@@ -85,6 +85,7 @@ func givenTo(claim *corev1.PersistentVolumeClaim, driver string) bool {
 }
 
 func TestAdmissionGivesClaimsToTheDriver(t *testing.T) {
+	t.Parallel()
 	s := inOwnWorld(t, "admits", admitting)
 	class := s.class()
 	webhooks := s.webhooks(s.Berth)
@@ -106,6 +107,7 @@ func TestAdmissionGivesClaimsToTheDriver(t *testing.T) {
 }
 
 func TestAdmissionRefusesAnotherVolumeMode(t *testing.T) {
+	t.Parallel()
 	s := inOwnWorld(t, "refuses", admitting)
 	class := s.class()
 	s.webhooks(s.Berth)
@@ -124,6 +126,7 @@ func TestAdmissionRefusesAnotherVolumeMode(t *testing.T) {
 }
 
 func TestAdmissionNeedsNoDriver(t *testing.T) {
+	t.Parallel()
 	s := inOwnWorld(t, "alone", func(options *harness.WorldOptions) { options.WithoutBerth = true })
 	class := s.class()
 	berth, err := s.StartBerth(t.Context(), harness.BerthOptions{
@@ -146,6 +149,7 @@ func TestAdmissionNeedsNoDriver(t *testing.T) {
 }
 
 func TestAdmissionOutlastsItsDriver(t *testing.T) {
+	t.Parallel()
 	s := inOwnWorld(t, "outlasts", admitting)
 	class := s.class()
 	s.webhooks(s.Berth, harness.Mandatory)
@@ -172,6 +176,7 @@ func TestAdmissionOutlastsItsDriver(t *testing.T) {
 }
 
 func TestAdmissionDrains(t *testing.T) {
+	t.Parallel()
 	s := inOwnWorld(t, "drains", admitting, berthFlags("--admission-drain=20s"))
 	class := s.class()
 	s.webhooks(s.Berth, harness.Mandatory)

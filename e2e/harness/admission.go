@@ -30,6 +30,10 @@ type AdmissionOptions struct {
 	Components string
 	// Address to serve on. Empty is a free port on loopback.
 	Address string
+	// UnnamedSecret leaves it to Berth what the Secret with its authority is called; the account's role names another.
+	UnnamedSecret bool
+	// Files has it serve this certificate, which somebody else keeps, and the webhook configurations as well. nil: it sees to all that itself.
+	Files *CertificateFiles
 }
 
 // configurations are the names of an account's webhook configurations.
@@ -55,12 +59,17 @@ func (o *AdmissionOptions) fill(ctx context.Context) (err error) {
 
 // flags are those that a chart would set for these options.
 func (o *AdmissionOptions) flags() []string {
-	mutate, validate, contents := configurations(o.Account)
-	return []string{
-		"--components=" + o.Components, "--admission-address=" + o.Address, "--admission-service-names=127.0.0.1",
-		"--admission-secret=" + authoritySecret(o.Account), "--admission-drain=1s",
-		"--admission-mutating-configurations=" + mutate, "--admission-validating-configurations=" + validate + "," + contents,
+	flags := []string{"--components=" + o.Components, "--admission-address=" + o.Address, "--admission-drain=1s"}
+	if o.Files != nil {
+		return append(flags, "--admission-certificates=files",
+			"--admission-certificate-file="+o.Files.Certificate, "--admission-key-file="+o.Files.Key)
 	}
+	if !o.UnnamedSecret {
+		flags = append(flags, "--admission-secret="+authoritySecret(o.Account))
+	}
+	mutate, validate, contents := configurations(o.Account)
+	return append(flags, "--admission-service-names=127.0.0.1",
+		"--admission-mutating-configurations="+mutate, "--admission-validating-configurations="+validate+","+contents)
 }
 
 // Webhooks are the webhook configurations of one Berth, as a chart would render them, except that they call by URL: one webhook in each,
@@ -119,6 +128,21 @@ func OnlyIn(namespaces ...string) func(*Webhooks) {
 	return func(w *Webhooks) {
 		w.MutateClaims.Webhooks[0].NamespaceSelector = selector
 		w.ValidateClaims.Webhooks[0].NamespaceSelector = selector
+	}
+}
+
+// Everywhere is an edit of Webhooks: they are called for the claims of all namespaces, which the match condition narrows to the driver's classes.
+func Everywhere(w *Webhooks) {
+	w.MutateClaims.Webhooks[0].NamespaceSelector = nil
+	w.ValidateClaims.Webhooks[0].NamespaceSelector = nil
+}
+
+// Trusting is an edit of Webhooks: API servers trust these authorities, in PEM, which somebody else than Berth tells them.
+func Trusting(bundle []byte) func(*Webhooks) {
+	return func(w *Webhooks) {
+		w.MutateClaims.Webhooks[0].ClientConfig.CABundle = bundle
+		w.ValidateClaims.Webhooks[0].ClientConfig.CABundle = bundle
+		w.ValidateContents.Webhooks[0].ClientConfig.CABundle = bundle
 	}
 }
 

@@ -67,6 +67,8 @@ type AuditEvent struct {
 		Code int `json:"code"`
 	} `json:"responseStatus"`
 	Received time.Time `json:"requestReceivedTimestamp"`
+	// Annotations are what admission left, each webhook's under its name.
+	Annotations map[string]string `json:"annotations"`
 }
 
 // Audit returns the requests for which keep says yes, in the order in which they ended.

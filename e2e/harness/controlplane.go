@@ -169,6 +169,7 @@ func ClientConfig(kubeconfig string) (*rest.Config, error) {
 	config.ContentType = runtime.ContentTypeProtobuf
 	config.AcceptContentTypes = runtime.ContentTypeProtobuf + "," + runtime.ContentTypeJSON
 	config.UserAgent = "harness"
+	config.WarningHandler = rest.NoWarnings{} // who wants to hear them has a client of another kind
 	return config, nil
 }
 

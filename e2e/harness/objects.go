@@ -110,6 +110,26 @@ func OnNodesWith(key, value string) func(*corev1.Pod) {
 	return func(pod *corev1.Pod) { pod.Spec.NodeSelector = map[string]string{key: value} }
 }
 
+// Shelf is a volume that somebody made by hand: of no driver that is there, for no claim, large enough for Claim. It stays when it is released.
+func Shelf(name, class string, edits ...func(*corev1.PersistentVolume)) *corev1.PersistentVolume {
+	volume := &corev1.PersistentVolume{
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+		Spec: corev1.PersistentVolumeSpec{
+			StorageClassName:              class,
+			Capacity:                      corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("5Gi")},
+			AccessModes:                   []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce},
+			PersistentVolumeReclaimPolicy: corev1.PersistentVolumeReclaimRetain,
+			PersistentVolumeSource: corev1.PersistentVolumeSource{CSI: &corev1.CSIPersistentVolumeSource{
+				Driver: "by-hand.csi.example.com", VolumeHandle: name,
+			}},
+		},
+	}
+	for _, edit := range edits {
+		edit(volume)
+	}
+	return volume
+}
+
 // NodeSpec describes a machine that no kubelet stands for.
 type NodeSpec struct {
 	Name string
