@@ -80,7 +80,8 @@ func TestNewsEndsTheWait(t *testing.T) {
 
 func TestRequestThatTheDriverCallsWrongIsNotRepeatedWithoutNews(t *testing.T) {
 	t.Parallel()
-	s := inOwnWorld(t, "wrong", impatient, driverFaults(harness.Fault{
+	// It is tried soon after what may pass, and after what may not as late as can be.
+	s := inOwnWorld(t, "wrong", berthFlags("--retry-interval-start=100ms", "--retry-interval-max=1h"), driverFaults(harness.Fault{
 		Method: harness.CreateVolume, Action: "error", Code: "InvalidArgument", Message: "tier brass is unknown", Times: 1,
 	}))
 	class := s.class(harness.Parameters(map[string]string{"tier": "brass"}))
