@@ -4,9 +4,8 @@ import (
 	"math"
 	"time"
 
-	"k8s.io/apimachinery/pkg/api/resource"
-
 	storagev1 "k8s.io/api/storage/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 
 	"github.com/berth-csi/berth/csi"
 )

@@ -3,10 +3,9 @@ package provisioner
 import (
 	"context"
 
-	"k8s.io/apimachinery/pkg/types"
-
 	csipb "github.com/container-storage-interface/spec/lib/go/csi"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/klog/v2"
 
 	"github.com/berth-csi/berth/csi"

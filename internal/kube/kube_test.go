@@ -44,7 +44,7 @@ func affinity(zone string) *corev1.VolumeNodeAffinity {
 
 func TestWhatVolumesHaveInCommonIsThereOnce(t *testing.T) {
 	same := newShared()
-	if same.affinity(affinity("a")) != same.affinity(affinity("a")) {
+	if one, other := same.affinity(affinity("a")), same.affinity(affinity("a")); one != other {
 		t.Error("two that are equal are kept")
 	}
 	if got := same.affinity(affinity("b")); cmp.Diff(affinity("b"), got) != "" || same.affinity(nil) != nil {
