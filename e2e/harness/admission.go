@@ -168,6 +168,15 @@ func (w *Webhooks) Install(ctx context.Context, client kubernetes.Interface) err
 	return nil
 }
 
+// Rendered is a webhook configuration as whoever applies a chart sends it: with its kind, and nothing that the API server has added.
+func Rendered(configuration *admissionregistrationv1.MutatingWebhookConfiguration) ([]byte, error) {
+	rendered := configuration.DeepCopy()
+	rendered.TypeMeta = metav1.TypeMeta{
+		APIVersion: admissionregistrationv1.SchemeGroupVersion.String(), Kind: "MutatingWebhookConfiguration",
+	}
+	return json.Marshal(rendered)
+}
+
 // Remove deletes the webhook configurations. What is gone is fine.
 func (w *Webhooks) Remove(ctx context.Context, client kubernetes.Interface) error {
 	api := client.AdmissionregistrationV1()
