@@ -47,10 +47,14 @@ type writtenKey struct {
 type written struct {
 	webhooks string // as they were in the patch
 	at       time.Time
+	pause    time.Duration // before the very same is written again
 }
 
 const (
-	// contention is the pause before the very same thing is written again: somebody else keeps taking it out.
+	// firstPause is the pause before the very same thing is written again: somebody took it out, and webhooks fail until it is back.
+	// It doubles each time.
+	firstPause = 250 * time.Millisecond
+	// contention is the longest of these pauses: somebody keeps taking it out. After twice as long without that, all begins anew.
 	contention = 10 * time.Second
 	// stale is the pause after a conflict: usually the event that tells of the newer version comes first.
 	stale = time.Second
@@ -194,9 +198,14 @@ func (i *injector) applyOne(ctx context.Context, f field, p patch) (time.Duratio
 	if err != nil {
 		return 0, fmt.Errorf("encode the webhooks of %s %s: %w", p.Kind, p.Metadata.Name, err)
 	}
+	pause := firstPause
 	if last := i.written[key]; last.webhooks == string(webhooks) {
-		if wait := contention - time.Since(last.at); wait > 0 {
-			return wait, nil
+		since := time.Since(last.at)
+		if since < last.pause {
+			return last.pause - since, nil
+		}
+		if since < 2*contention {
+			pause = min(2*last.pause, contention)
 		}
 	}
 	count := func(result string) { i.metrics.injections.WithLabelValues(key.target.name, string(f), result).Inc() }
@@ -211,9 +220,9 @@ func (i *injector) applyOne(ctx context.Context, f field, p patch) (time.Duratio
 	}
 	count(resultWritten)
 	i.metrics.lastInjected.WithLabelValues(key.target.name, string(f)).SetToCurrentTime()
-	i.written[key] = written{string(webhooks), time.Now()}
+	i.written[key] = written{string(webhooks), time.Now(), pause}
 	klog.FromContext(ctx).Info("Wrote to a webhook configuration", "kind", p.Kind, "configuration", p.Metadata.Name, "field", f)
-	return contention, nil
+	return pause, nil
 }
 
 func (i *injector) send(ctx context.Context, f field, p patch) error {
