@@ -162,7 +162,7 @@ func TestPatchesApplyToAnyClaim(t *testing.T) {
 		case "empty":
 			meta["annotations"] = map[string]any{}
 		case "some":
-			annotations := map[string]any{"kept": "ünï", "a/b": "c", "": "odd"}
+			annotations := map[string]any{"kept": "ünï", "a/b": "c", "": "odd", "~1/a~b~": "tildes", "null": pick(nil, "")}
 			for _, key := range []string{keyGA, keyBeta, keyHint, "volume.beta.kubernetes.io/storage-class"} {
 				if value := pick(nil, nil, "", testDriver, "other.example", "v1;zone=b", "fast", "other"); value != nil {
 					annotations[key] = value
