@@ -23,9 +23,11 @@ func replicaCalled(t *testing.T, name string) net.Listener {
 			if err != nil {
 				return
 			}
-			_, _ = io.WriteString(conn, name)
-			_, _ = io.Copy(io.Discard, conn)
-			_ = conn.Close()
+			go func() {
+				_, _ = io.WriteString(conn, name)
+				_, _ = io.Copy(io.Discard, conn)
+				_ = conn.Close()
+			}()
 		}
 	}()
 	return listener
