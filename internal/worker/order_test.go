@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestOrder(t *testing.T) {
@@ -18,7 +19,7 @@ func TestOrder(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			o := &order[string]{
 				group: func(key string) string { return key[:1] },
-				retry: func(key string) bool { return strings.HasSuffix(key, "!") },
+				retry: func(key string) bool { return strings.HasSuffix(key, "!") }, now: time.Now,
 			}
 			for key := range strings.FieldsSeq(tt.pushed) {
 				o.Push(key)
@@ -35,7 +36,7 @@ func TestOrder(t *testing.T) {
 }
 
 func TestALongQueueOfOneNamespaceDoesNotHoldUpAnother(t *testing.T) {
-	o := &order[string]{group: func(key string) string { return key[:1] }, retry: func(string) bool { return false }}
+	o := &order[string]{group: func(key string) string { return key[:1] }, retry: func(string) bool { return false }, now: time.Now}
 	for range 1000 {
 		o.Push("a")
 	}

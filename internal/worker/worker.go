@@ -80,6 +80,9 @@ type Config[K comparable] struct {
 	Work func(ctx context.Context, key K) Result
 	// Group tells which keys are one user's, in a long queue. Users take turns. nil: all keys are one's.
 	Group func(key K) string
+	// Limit is how long Work may take between two moments at which it waits without a limit (Pause). Longer means that it is stuck. 0: it may take
+	// for ever.
+	Limit time.Duration
 	Clock clock.WithTicker // nil: the real one
 }
 
@@ -87,10 +90,11 @@ type Config[K comparable] struct {
 type Loop[K comparable] struct {
 	config Config[K]
 	queue  workqueue.TypedDelayingInterface[K]
+	order  *order[K] // of the queue, whose lock guards it
 
 	mu      sync.Mutex
-	waiting map[K]backoff // keys whose last work failed
-	active  map[K]bool    // keys being worked; true: there was news meanwhile
+	waiting map[K]backoff   // keys whose last work failed
+	active  map[K]*underWay // keys being worked
 }
 
 type backoff struct {
@@ -107,11 +111,12 @@ func New[K comparable](config Config[K]) *Loop[K] {
 	if config.Group == nil {
 		config.Group = func(K) string { return "" }
 	}
-	l := &Loop[K]{config: config, waiting: map[K]backoff{}, active: map[K]bool{}}
+	l := &Loop[K]{config: config, waiting: map[K]backoff{}, active: map[K]*underWay{}}
+	l.order = &order[K]{group: config.Group, retry: l.failedBefore, now: config.Clock.Now}
 	l.queue = workqueue.NewTypedDelayingQueueWithConfig(workqueue.TypedDelayingQueueConfig[K]{
 		Name: config.Name, Clock: config.Clock,
 		Queue: workqueue.NewTypedWithConfig(workqueue.TypedQueueConfig[K]{
-			Name: config.Name, Clock: config.Clock, Queue: &order[K]{group: config.Group, retry: l.failedBefore},
+			Name: config.Name, Clock: config.Clock, Queue: l.order,
 		}),
 	})
 	return l
@@ -138,8 +143,8 @@ func (l *Loop[K]) Wake(key K) {
 	if !l.waiting[key].regardless {
 		delete(l.waiting, key)
 	}
-	if _, ok := l.active[key]; ok {
-		l.active[key] = true
+	if work := l.active[key]; work != nil {
+		work.news = true
 	}
 	l.mu.Unlock()
 	l.queue.Add(key)
@@ -198,25 +203,28 @@ func (l *Loop[K]) next(ctx, workCtx context.Context) bool {
 	if ctx.Err() != nil {
 		return true
 	}
-	if wait := l.begin(key); wait > 0 {
+	work, wait := l.begin(key)
+	if wait > 0 {
 		l.queue.AddAfter(key, wait)
 		return true
 	}
-	l.settle(workCtx, key, l.work(workCtx, key))
+	l.settle(workCtx, key, l.work(context.WithValue(workCtx, underWayKey{}, work), key))
 	return true
 }
 
 // begin marks the key as being worked, or returns how long it has to wait.
-func (l *Loop[K]) begin(key K) time.Duration {
+func (l *Loop[K]) begin(key K) (*underWay, time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if b, ok := l.waiting[key]; ok {
 		if wait := b.notBefore.Sub(l.config.Clock.Now()); wait > 0 {
-			return wait
+			return nil, wait
 		}
 	}
-	l.active[key] = false
-	return 0
+	work := &underWay{now: l.config.Clock.Now}
+	work.resume()
+	l.active[key] = work
+	return work, 0
 }
 
 // work calls Work. A panic is a defect, but one object's: it is logged with its stack and retried like any failure, and all other
@@ -247,7 +255,8 @@ func (l *Loop[K]) settle(ctx context.Context, key K, result Result) {
 func (l *Loop[K]) conclude(key K, result Result) (delay time.Duration, failures int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	news := l.active[key]
+	work := l.active[key]
+	news := work != nil && work.news
 	delete(l.active, key)
 	if !result.retry || news && !result.regardless {
 		delete(l.waiting, key)
