@@ -36,13 +36,13 @@ func Endpoint(address string) (string, error) {
 // Dial prepares the connection to the driver; it neither connects nor blocks. The connection re-establishes itself whenever the
 // driver comes back: the driver's container may restart under us, and a call meanwhile fails with Unavailable. Nothing of
 // a connection is closed for being idle. Calls are recorded with metricsManager and logged at level 5 without secrets.
-func Dial(address string, metricsManager metrics.CSIMetricsManager) (*grpc.ClientConn, error) {
+func Dial(address string, metricsManager metrics.CSIMetricsManager, more ...grpc.DialOption) (*grpc.ClientConn, error) {
 	endpoint, err := Endpoint(address)
 	if err != nil {
 		return nil, err
 	}
 	recorder := connection.ExtendedCSIMetricsManager{CSIMetricsManager: metricsManager}
-	conn, err := grpc.NewClient(endpoint,
+	options := append([]grpc.DialOption{
 		grpc.WithTransportCredentials(insecure.NewCredentials()), // a unix socket, guarded by file permissions
 		grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
@@ -55,7 +55,8 @@ func Dial(address string, metricsManager metrics.CSIMetricsManager) (*grpc.Clien
 			return dialer.DialContext(ctx, "unix", strings.TrimPrefix(target, "unix://"))
 		}),
 		grpc.WithChainUnaryInterceptor(logCalls, recorder.RecordMetricsClientInterceptor),
-	)
+	}, more...)
+	conn, err := grpc.NewClient(endpoint, options...)
 	if err != nil {
 		return nil, fmt.Errorf("connect to the driver at %s: %w", endpoint, err)
 	}

@@ -43,7 +43,7 @@ func (c *Controller) unread(claim *corev1.PersistentVolumeClaim, err error) work
 
 // act decides and does it.
 func (c *Controller) act(ctx context.Context, key ClaimKey, in Input) worker.Result {
-	decided := Decide(in)
+	decided := c.decide(ctx, in)
 	refused, _ := decided.(Refuse)
 	c.placeless.set(key, refused.Place)
 	c.noteLeft(key, in, decided)
@@ -308,13 +308,26 @@ func (c *Controller) call(ctx context.Context, attempt *Attempt, secrets map[str
 			notice.Stop()
 		}
 	}()
-	ctx = csi.WhenSent(csi.Migrated(ctx, attempt.MigratedFrom != ""), func() {
+	ctx, step := c.begin(ctx, stepCreate)
+	worker.Pause(ctx) // for its turn
+	defer worker.Resume(ctx)
+	sent := csi.WhenSent(csi.Migrated(ctx, attempt.MigratedFrom != ""), func() {
+		worker.Resume(ctx)
 		notice = time.AfterFunc(slowCall, func() {
 			c.event(attempt.Claim, corev1.EventTypeNormal, ReasonProvisioning,
 				fmt.Sprintf("driver %s is creating volume %s; that is taking longer than %s", c.settings.Driver.Name, attempt.Request.GetName(), slowCall))
 		})
 	})
-	return c.driver.CreateVolume(ctx, csi.WithSecrets(attempt.Request, secrets))
+	volume, err := c.driver.CreateVolume(sent, csi.WithSecrets(attempt.Request, secrets))
+	step.end(err)
+	return volume, err
+}
+
+// deleteInDriver calls the driver when its turn has come.
+func (c *Controller) deleteInDriver(ctx context.Context, migrated bool, request *csipb.DeleteVolumeRequest) error {
+	worker.Pause(ctx) // for its turn
+	defer worker.Resume(ctx)
+	return c.driver.DeleteVolume(csi.WhenSent(csi.Migrated(ctx, migrated), func() { worker.Resume(ctx) }), request)
 }
 
 // store writes the volume's object. An object of that name that is there already is ours if it says so, not because of its name.
@@ -327,7 +340,9 @@ func (c *Controller) store(ctx context.Context, key ClaimKey, attempt *Attempt) 
 		return worker.Backoff(err)
 	}
 	c.written.add(pv.Name, key.UID)
-	stored, err := c.write(ctx, pv)
+	writing, step := c.begin(ctx, stepStore)
+	stored, err := c.write(writing, pv)
+	step.end(err)
 	if err != nil {
 		c.written.seen(pv.Name, key.UID)
 		attempt.maybeWritten = passing(err) && !errors.Is(err, errTaken)
@@ -354,6 +369,9 @@ func (c *Controller) settle(ctx context.Context, key ClaimKey, attempt *Attempt)
 	labels := attempt.labels()
 	c.metrics.provisioned.WithLabelValues(labels.class, labels.source).Inc()
 	c.metrics.provisionDuration.WithLabelValues(labels.class, labels.source).Observe(time.Since(attempt.began).Seconds())
+	if claim, err := c.claimLister.PersistentVolumeClaims(key.Namespace).Get(key.Name); err == nil && claim.UID == key.UID {
+		c.metrics.waited.WithLabelValues(labels.class).Observe(max(0, time.Since(claim.CreationTimestamp.Time)).Seconds())
+	}
 	c.event(attempt.Claim, corev1.EventTypeNormal, ReasonProvisioningSucceeded, "Successfully provisioned volume "+attempt.Template.Name)
 	klog.FromContext(ctx).Info("Volume provisioned", "claim", key, "volume", attempt.Template.Name, "handle", attempt.Volume.GetVolumeId())
 }
@@ -408,7 +426,7 @@ func (c *Controller) cleanUp(ctx context.Context, key ClaimKey, attempt *Attempt
 	}
 	attempt.unread = time.Time{}
 	attempt.condemned = why
-	err = c.driver.DeleteVolume(csi.Migrated(ctx, attempt.MigratedFrom != ""), &csipb.DeleteVolumeRequest{VolumeId: handle, Secrets: secrets})
+	err = c.deleteInDriver(ctx, attempt.MigratedFrom != "", &csipb.DeleteVolumeRequest{VolumeId: handle, Secrets: secrets})
 	outcome := csi.Classify(csi.DeleteVolume, err)
 	c.metrics.outcomes.WithLabelValues("DeleteVolume", outcome.Class.String()).Inc()
 	if outcome.Class != csi.Done {

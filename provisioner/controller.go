@@ -24,6 +24,7 @@ import (
 
 	"github.com/berth-csi/berth/datasource"
 	"github.com/berth-csi/berth/internal/static"
+	"github.com/berth-csi/berth/internal/tracing"
 	"github.com/berth-csi/berth/internal/worker"
 	"github.com/berth-csi/berth/provisioner/journal"
 	"github.com/berth-csi/berth/topology"
@@ -79,6 +80,9 @@ type Config struct {
 	SourceWorkers int           // --cloning-protection-threads: sources whose protection is taken off at once
 	SweepInterval time.Duration // --snapshot-orphan-sweep-interval: how often protected sources are looked at; 0: only on events
 
+	Tracer *tracing.Tracer // nil: nothing is traced
+
+	CallTimeout  time.Duration // --timeout, of each call to the driver; 0: nobody looks for work that hangs
 	Workers      int           // --worker-threads: claims, and as many volumes, worked at once
 	BackoffStart time.Duration // --retry-interval-start
 	BackoffMax   time.Duration // --retry-interval-max
@@ -219,23 +223,24 @@ func New(config Config) (*Controller, error) {
 	}
 	c.claimLoop = worker.New(worker.Config[ClaimKey]{
 		Name: "claims", Workers: config.Workers, Grace: config.Grace,
-		BackoffStart: config.BackoffStart, BackoffMax: config.BackoffMax, Work: c.workClaim,
+		BackoffStart: config.BackoffStart, BackoffMax: config.BackoffMax, Work: c.traceClaim, Limit: workLimit(config.CallTimeout),
 		Group: func(key ClaimKey) string { return key.Namespace },
 	})
 	c.volumeLoop = worker.New(worker.Config[volumeKey]{
 		Name: "volumes", Workers: config.Workers, Grace: config.Grace,
-		BackoffStart: config.BackoffStart, BackoffMax: config.BackoffMax, Work: c.workVolume,
+		BackoffStart: config.BackoffStart, BackoffMax: config.BackoffMax, Work: c.workVolume, Limit: workLimit(config.CallTimeout),
 	})
 	c.sourceLoop = worker.New(worker.Config[datasource.Key]{
 		Name: "sources", Workers: config.SourceWorkers, Grace: config.Grace,
-		BackoffStart: config.BackoffStart, BackoffMax: config.BackoffMax, Work: c.workSource,
+		BackoffStart: config.BackoffStart, BackoffMax: config.BackoffMax, Work: c.workSource, Limit: workLimit(config.CallTimeout),
 	})
 	c.bindLoop = worker.New(worker.Config[ClaimKey]{
 		Name: "bindings", Workers: config.Workers, Grace: config.Grace,
-		BackoffStart: config.BackoffStart, BackoffMax: config.BackoffMax, Work: c.workBinding,
+		BackoffStart: config.BackoffStart, BackoffMax: config.BackoffMax, Work: c.workBinding, Limit: workLimit(config.CallTimeout),
 		Group: func(key ClaimKey) string { return key.Namespace },
 	})
 	c.events = newRecorder(config.Client, config.Settings.Driver.Name+"_"+host, host, func() int { return int(c.storing.Load()) }, c.metrics.eventsDropped.Inc)
+	registerQueues(config.Registry, c.queues())
 	return c, nil
 }
 

@@ -21,7 +21,7 @@ func makeController(t *testing.T, client *fake.Clientset, changes ...func(*Confi
 	config := Config{
 		Settings: testSettings(), Client: client, Registry: prometheus.NewRegistry(),
 		Informers: informers.NewSharedInformerFactory(client, 0),
-		Workers:   1, BackoffStart: time.Second, BackoffMax: time.Minute,
+		Workers:   1, BackoffStart: time.Second, BackoffMax: time.Minute, CallTimeout: 10 * time.Second,
 	}
 	for _, change := range changes {
 		change(&config)

@@ -28,6 +28,8 @@ type metrics struct {
 	bound             *prometheus.CounterVec   // class
 	boundDuration     *prometheus.HistogramVec // class
 	leftToBinder      *prometheus.CounterVec   // reason
+	waited            *prometheus.HistogramVec // class
+	steps             [stepCount]prometheus.Observer
 }
 
 var durationBuckets = []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600}
@@ -58,6 +60,12 @@ func newMetrics(registry prometheus.Registerer, openAttempts func() float64) *me
 		boundDuration:     histogram("berth_claim_bound_duration_seconds", "Time from a claim's creation until it was bound here. API servers count in whole seconds.", "class"),
 		leftToBinder:      counter("berth_claims_left_to_binder_total", "Claims whose volume was stored here and that the controller-manager has to bind, or has bound.", "reason"),
 	}
+	m.waited = histogram("berth_claim_provisioning_duration_seconds", "Time from a claim's creation until its volume is stored, with all waiting. API servers count in whole seconds.", "class")
+	steps := histogram("berth_provision_step_duration_seconds", "Time that a step of provisioning took: secrets, protect, record, create_volume, store.", "step")
+	for step, name := range stepNames {
+		m.steps[step] = steps.WithLabelValues(name)
+	}
+	registry.MustRegister(m.waited, steps)
 	registry.MustRegister(m.journalWrites, m.journalEntries, m.journalDuration, m.journalUnreadable, m.bound, m.boundDuration, m.leftToBinder, m.provisioned, m.provisionFailed, m.provisionDuration, m.deleted, m.deleteFailed, m.deleteDuration,
 		m.rescheduled, m.outcomes, m.eventsDropped,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
@@ -65,6 +73,16 @@ func newMetrics(registry prometheus.Registerer, openAttempts func() float64) *me
 			Help: "Claims whose volume is being created, or whose creation has an unknown outcome.",
 		}, openAttempts))
 	return m
+}
+
+// registerQueues shows how long the oldest key of each queue has waited.
+func registerQueues(registry prometheus.Registerer, queues []queue) {
+	for _, queue := range queues {
+		registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "berth_queue_oldest_seconds", Help: "How long the key has waited for a worker that has waited longest.",
+			ConstLabels: prometheus.Labels{"name": queue.Name()},
+		}, func() float64 { return queue.Oldest().Seconds() }))
+	}
 }
 
 // claimLabels are the labels of a claim's metrics.

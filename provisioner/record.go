@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/klog/v2"
 
+	"github.com/berth-csi/berth/internal/worker"
 	"github.com/berth-csi/berth/provisioner/journal"
 )
 
@@ -42,7 +43,12 @@ func (c *Controller) record(ctx context.Context, attempt *Attempt) error {
 			"waiting for the journal: ConfigMap %s/%s could not be written for %s, and the driver is not asked before", c.config.JournalNamespace, c.config.JournalName, patience))
 	})
 	defer notice.Stop()
-	return c.journal.Record(ctx, entryOf(attempt))
+	ctx, step := c.begin(ctx, stepRecord)
+	worker.Pause(ctx) // for as long as the API server is away
+	defer worker.Resume(ctx)
+	err := c.journal.Record(ctx, entryOf(attempt))
+	step.end(err)
+	return err
 }
 
 // closed is called when an attempt is closed.

@@ -81,7 +81,7 @@ func newRecorder(client kubernetes.Interface, component, host string, load func(
 	r.loop = worker.New(worker.Config[uint64]{
 		Name: "events", Workers: recorderWorkers, Grace: time.Second,
 		BackoffStart: 500 * time.Millisecond, BackoffMax: 30 * time.Second,
-		Work: r.write,
+		Work: r.write, Limit: callLimits * apiTimeout,
 	})
 	return r
 }

@@ -12,7 +12,12 @@ import (
 // createSecrets reads the secret for the calls about an attempt's volume. It is read at each call, so that a secret that was changed counts
 // at once, and nothing keeps it.
 func (c *Controller) createSecrets(ctx context.Context, attempt *Attempt) (map[string]string, error) {
+	if attempt.Secret == nil {
+		return nil, nil
+	}
+	ctx, step := c.begin(ctx, stepSecrets)
 	data, err := c.readSecret(ctx, attempt.Secret)
+	step.end(err)
 	switch {
 	case apierrors.IsNotFound(err):
 		return nil, fmt.Errorf("secret %q in namespace %q, which class %q names for the driver, does not exist: create it", attempt.Secret.Name, attempt.Secret.Namespace, attempt.Class)

@@ -63,7 +63,9 @@ func (c *Controller) protect(ctx context.Context, reference datasource.Reference
 	if object == nil || slices.Contains(object.GetFinalizers(), finalizer) {
 		return nil
 	}
-	err := c.setFinalizers(ctx, reference.Kind, *facts, append(slices.Clone(object.GetFinalizers()), finalizer))
+	protecting, step := c.begin(ctx, stepProtect)
+	err := c.setFinalizers(protecting, reference.Kind, *facts, append(slices.Clone(object.GetFinalizers()), finalizer))
+	step.end(err)
 	if apierrors.IsForbidden(err) && reference.Kind == datasource.Snapshot {
 		// As the established provisioner, whose role may lack this. The snapshot can be deleted while it is being restored.
 		klog.FromContext(ctx).Info("Not allowed to protect snapshots from deletion while they are restored; grant patch on volumesnapshots", "source", reference.Key(), "err", err)

@@ -105,7 +105,7 @@ func (c *Controller) deleteVolume(ctx context.Context, pv *corev1.PersistentVolu
 		return c.deleteFailed(pv, fmt.Sprintf("secret %q in namespace %q, which the driver needs to delete volume %q, could not be read: %v",
 			action.Secret.Name, action.Secret.Namespace, action.Handle, err))
 	}
-	err = c.driver.DeleteVolume(csi.Migrated(ctx, action.Migrated), &csipb.DeleteVolumeRequest{VolumeId: action.Handle, Secrets: secrets})
+	err = c.deleteInDriver(ctx, action.Migrated, &csipb.DeleteVolumeRequest{VolumeId: action.Handle, Secrets: secrets})
 	outcome := csi.Classify(csi.DeleteVolume, err)
 	c.metrics.outcomes.WithLabelValues("DeleteVolume", outcome.Class.String()).Inc()
 	if outcome.Class != csi.Done {

@@ -12,6 +12,11 @@ import (
 	"k8s.io/apiserver/pkg/server/healthz"
 )
 
+// shown are flags.
+type shown map[string]string
+
+func (s shown) GetFlagz() map[string]string { return s }
+
 func TestServer(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	counter := prometheus.NewCounter(prometheus.CounterOpts{Name: "things_total", Help: "h"})
@@ -19,9 +24,9 @@ func TestServer(t *testing.T) {
 	ready := errors.New("not yet")
 	server, err := Listen(Config{
 		Address: "127.0.0.1:0", MetricsPath: "/metrics", Pprof: true, Metrics: registry,
-		Live:     []healthz.HealthChecker{healthz.PingHealthz},
-		Ready:    []healthz.HealthChecker{healthz.NamedCheck("caches", func(*http.Request) error { return ready })},
-		Election: healthz.NamedCheck("leader-election", func(*http.Request) error { return nil }),
+		Version: "v1.2.3", Flags: shown{"timeout": "10s"},
+		Live:  []healthz.HealthChecker{healthz.PingHealthz, healthz.NamedCheck("leader-election", func(*http.Request) error { return nil })},
+		Ready: []healthz.HealthChecker{healthz.NamedCheck("caches", func(*http.Request) error { return ready })},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -48,6 +53,11 @@ func TestServer(t *testing.T) {
 	get("/livez", 200, "ok")
 	get("/readyz", 500, "caches")
 	get("/readyz/caches", 500, "not yet")
+	get("/readyz?exclude=caches", 200, "ok")
+	get("/livez?verbose", 200, "[+]leader-election ok")
+	get("/healthz", 200, "ok")
+	get("/statusz", 200, "1.2.3")
+	get("/flagz", 200, "timeout")
 	get("/healthz/leader-election", 200, "ok")
 	get("/debug/pprof/", 200, "goroutine")
 	get("/debug/pprof/cmdline", 200, "")

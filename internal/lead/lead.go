@@ -101,6 +101,7 @@ func (e *Elector) Run(ctx context.Context, name string, work func(context.Contex
 		return fmt.Errorf("leader election: %w", err)
 	}
 	e.watchdog.SetLeaderElection(elector)
+	defer e.watchdog.SetLeaderElection(nil) // a term that is over is not renewed, and that is no fault
 	// The election outlives ctx: the Lease is kept while work finishes.
 	electionCtx, stopElection := context.WithCancel(klog.NewContext(context.WithoutCancel(ctx), logger))
 	defer stopElection()

@@ -26,6 +26,7 @@ import (
 	"github.com/berth-csi/berth/datasource"
 	"github.com/berth-csi/berth/internal/lead"
 	"github.com/berth-csi/berth/internal/serving"
+	"github.com/berth-csi/berth/internal/tracing"
 	"github.com/berth-csi/berth/webhook"
 )
 
@@ -43,6 +44,7 @@ type AdmissionConfig struct {
 	Files       *certs.FilesConfig
 	SelfManaged certs.SelfManagedConfig
 	SecretName  string // empty: after the Lease
+	Tracer      *tracing.Tracer
 	// MatchClasses has the leader keep a match condition in the webhooks.
 	MatchClasses bool
 }
@@ -85,7 +87,7 @@ func newAdmission(config *AdmissionConfig, of subject, factory informers.SharedI
 		return nil, err
 	}
 	served := config.Serving
-	served.Certificate, served.Handler = a.source, webhook.Handler(reviews)
+	served.Certificate, served.Handler = a.source, config.Tracer.Handler(webhook.Handler(reviews), "admission")
 	if a.server, err = serving.New(served); err != nil {
 		return nil, err
 	}

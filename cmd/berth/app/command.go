@@ -83,6 +83,7 @@ cluster. "berth explain pvc NAMESPACE/NAME" says why a claim is Pending, and wha
 			if err != nil {
 				return err
 			}
+			config.Diagnostics.Flags = newShownFlags(command.Flags())
 			ctx := klog.NewContext(command.Context(), klog.Background())
 			return Run(ctx, config)
 		},

@@ -21,6 +21,7 @@ import (
 	"github.com/berth-csi/berth/internal/kube"
 	"github.com/berth-csi/berth/internal/lead"
 	"github.com/berth-csi/berth/internal/serving"
+	"github.com/berth-csi/berth/internal/tracing"
 	"github.com/berth-csi/berth/provisioner"
 	"github.com/berth-csi/berth/webhook"
 )
@@ -33,8 +34,9 @@ type Config struct {
 	DriverTimeout  time.Duration
 	StartupTimeout time.Duration // 0: no limit
 	Diagnostics    diagnostics.Config
-	Election       *lead.Config // nil: no election
-	DriverName     string       // empty: what the driver says
+	Tracer         *tracing.Tracer // nil: nothing is traced
+	Election       *lead.Config    // nil: no election
+	DriverName     string          // empty: what the driver says
 
 	Admission    *AdmissionConfig // nil: it is not served
 	Provisioning bool             // false: there is no driver
@@ -58,6 +60,13 @@ func newConfig(o *Options, version string) (*Config, error) {
 		clock = &certs.ServerClock{}
 		restConfig.Wrap(clock.Wrap)
 	}
+	tracer, err := o.Diagnostics.tracer(version)
+	if err != nil {
+		return nil, err
+	}
+	if tracer != nil {
+		restConfig.Wrap(tracer.Transport)
+	}
 	client, err := kubernetes.NewForConfig(restConfig)
 	if err != nil {
 		return nil, fmt.Errorf("make a client for the API server: %w", err)
@@ -70,15 +79,16 @@ func newConfig(o *Options, version string) (*Config, error) {
 		DriverAddress:  o.Driver.Address,
 		DriverTimeout:  o.Driver.Timeout,
 		StartupTimeout: o.Driver.StartupTimeout,
-		Diagnostics: diagnostics.Config{
-			Address: o.Diagnostics.address(), MetricsPath: o.Diagnostics.MetricsPath, Pprof: o.Diagnostics.EnablePprof,
-		},
+		Tracer:         tracer,
+	}
+	if config.Diagnostics, err = newDiagnostics(o, client, version); err != nil {
+		return nil, err
 	}
 	optional, err := newOptionalClients(restConfig)
 	if err != nil {
 		return nil, err
 	}
-	config.Provisioner = newProvisioner(o, client, optional)
+	config.Provisioner = newProvisioner(o, client, optional, tracer)
 	if config.Capacity, err = newCapacity(o, restConfig); err != nil {
 		return nil, err
 	}
@@ -86,6 +96,7 @@ func newConfig(o *Options, version string) (*Config, error) {
 		if config.Admission, err = newAdmissionConfig(o, client, optional, clock); err != nil {
 			return nil, err
 		}
+		config.Admission.Tracer = tracer
 	}
 	if o.Leader.Enabled {
 		if config.Election, err = newElection(&o.Leader, restConfig); err != nil {
@@ -116,7 +127,8 @@ func newOptionalClients(shared *rest.Config) (optionalClients, error) {
 	return optionalClients{snapshots, grants}, nil
 }
 
-func newProvisioner(o *Options, client kubernetes.Interface, optional optionalClients) func(csi.Driver, bool) provisioner.Config {
+func newProvisioner(o *Options, client kubernetes.Interface, optional optionalClients, tracer *tracing.Tracer,
+) func(csi.Driver, bool) provisioner.Config {
 	features := &o.Features
 	return func(driver csi.Driver, attributesServed bool) provisioner.Config {
 		driver.Topology = driver.Topology && features.enabled(gateTopology)
@@ -129,6 +141,8 @@ func newProvisioner(o *Options, client kubernetes.Interface, optional optionalCl
 			Grace:         o.Provisioning.Grace,
 			SourceWorkers: o.Provisioning.SourceWorkers,
 			SweepInterval: o.Provisioning.SweepInterval,
+			CallTimeout:   o.Driver.Timeout,
+			Tracer:        tracer,
 			Snapshots:     optional.snapshots,
 
 			ExpressBinding: o.Provisioning.ExpressBinding == expressAuto,
@@ -186,6 +200,24 @@ func newAdmissionConfig(o *Options, client kubernetes.Interface, optional option
 	config.SelfManaged = certs.SelfManagedConfig{
 		Client: client, Namespace: o.Leader.namespace(), Names: o.Admission.ServiceNames,
 		Mutating: o.Admission.Mutating, Validating: o.Admission.Validating, Periods: o.Admission.Periods, Now: clock.Now,
+	}
+	return config, nil
+}
+
+// newDiagnostics says how health and metrics are served, and to whom.
+func newDiagnostics(o *Options, client kubernetes.Interface, version string) (diagnostics.Config, error) {
+	config := diagnostics.Config{
+		Address: o.Diagnostics.address(), MetricsPath: o.Diagnostics.MetricsPath, Pprof: o.Diagnostics.EnablePprof,
+		Version: version,
+	}
+	if o.Diagnostics.CertificateFile != "" {
+		config.Files = &diagnostics.Files{Certificate: o.Diagnostics.CertificateFile, Key: o.Diagnostics.KeyFile}
+	}
+	if o.Diagnostics.Authorization {
+		var err error
+		if config.Access, err = diagnostics.NewAccess(client); err != nil {
+			return diagnostics.Config{}, err
+		}
 	}
 	return config, nil
 }

@@ -21,7 +21,7 @@ import (
 // dial connects to the driver, waits until it answers, and finds out who it is. A driver that took over from an in-tree one is connected to
 // again, with metrics that tell the calls for in-tree volumes apart.
 func (p *process) dial(ctx context.Context) (*driverConnection, error) {
-	conn, err := csi.Dial(p.config.DriverAddress, p.calls.Load())
+	conn, err := csi.Dial(p.config.DriverAddress, p.calls.Load(), p.config.Tracer.DialOptions()...)
 	if err != nil {
 		return nil, err
 	}
@@ -29,7 +29,7 @@ func (p *process) dial(ctx context.Context) (*driverConnection, error) {
 	if err == nil && provisioner.InTreeName(driver.Name) != "" {
 		p.calls.Store(newDriverMetrics(true))
 		_ = conn.Close() // nothing is under way
-		conn, err = csi.Dial(p.config.DriverAddress, p.calls.Load())
+		conn, err = csi.Dial(p.config.DriverAddress, p.calls.Load(), p.config.Tracer.DialOptions()...)
 	}
 	if err != nil {
 		if conn != nil {

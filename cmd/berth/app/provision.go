@@ -67,6 +67,7 @@ func (p *process) provision(ctx context.Context, caches *caches, found *driverCo
 	if err != nil {
 		return err
 	}
+	p.works.Store(controller)
 	parts := []func(context.Context) error{controller.Run}
 	// Caches are filled before the election, so that a standby takes over without a pause.
 	caches.start()

@@ -36,7 +36,9 @@ type process struct {
 	elector  *lead.Elector        // nil: no election
 	ready    atomic.Bool          // the caches are filled
 
-	admission atomic.Pointer[admission] // nil: not prepared yet, or not served
+	admission atomic.Pointer[admission]              // nil: not prepared yet, or not served
+	works     atomic.Pointer[provisioner.Controller] // nil: not prepared yet, or it does not provision
+	stuck     atomic.Bool                            // the log has said so
 }
 
 // caches are the informers of all parts.
@@ -52,6 +54,7 @@ func Run(ctx context.Context, config *Config) error {
 	klog.FromContext(ctx).Info("Starting", "version", config.Version, "driver", config.DriverAddress)
 	p := &process{config: config, registry: prometheus.NewRegistry()}
 	p.calls.Store(newDriverMetrics(false))
+	defer p.endTraces(ctx)
 	if config.Election != nil {
 		p.elector = lead.New(*config.Election)
 	}
@@ -89,7 +92,7 @@ func newDriverMetrics(migration bool) *driverMetrics {
 func (p *process) diagnostics() diagnostics.Config {
 	config := p.config.Diagnostics
 	config.Metrics = prometheus.Gatherers{p.registry, p.callMetrics(), legacyregistry.DefaultGatherer}
-	config.Live = []healthz.HealthChecker{healthz.PingHealthz}
+	config.Live = []healthz.HealthChecker{healthz.PingHealthz, healthz.NamedCheck("workers", p.checkWorkers)}
 	config.Ready = []healthz.HealthChecker{healthz.NamedCheck("caches", func(*http.Request) error {
 		if !p.ready.Load() {
 			return errors.New("caches are not filled yet")
@@ -106,10 +109,35 @@ func (p *process) diagnostics() diagnostics.Config {
 		}))
 	}
 	if p.elector != nil {
-		config.Election = healthz.NamedCheck("leader-election", p.elector.Check)
-		config.Live = append(config.Live, config.Election)
+		config.Live = append(config.Live, healthz.NamedCheck("leader-election", p.elector.Check))
 	}
 	return config
+}
+
+// checkWorkers fails if a piece of work hangs in this process. Neither the driver nor the API server can bring that about: whoever waits for them waits
+// for a limited time, or is known to wait. What hangs is in the log, once.
+func (p *process) checkWorkers(*http.Request) error {
+	controller := p.works.Load()
+	if controller == nil {
+		return nil
+	}
+	err := controller.Stuck()
+	if err != nil && !p.stuck.Swap(true) {
+		klog.Background().Error(err, "Something hangs in this process; /livez fails from now on, so that it is started anew")
+	}
+	return err
+}
+
+// tracesTimeout bounds how long the end of the process waits for a collector.
+const tracesTimeout = 2 * time.Second
+
+// endTraces sends what was not sent yet.
+func (p *process) endTraces(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tracesTimeout)
+	defer cancel()
+	if err := p.config.Tracer.Shutdown(ctx); err != nil {
+		klog.FromContext(ctx).Info("Some traces are lost", "err", err)
+	}
 }
 
 // callMetrics are the metrics of the calls to the driver, which are made anew once it is known who it is.
