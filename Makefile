@@ -125,6 +125,10 @@ update-scenarios: ## write anew what the stories in provisioner/testdata end in
 update-explanations: ## write anew what berth explain prints in internal/explain/testdata
 	go test -vet=off -count=1 -run=TestExplanations ./internal/explain -update
 
+.PHONY: update-flags
+update-flags: ## write docs/flags.md anew, from the flags that there are
+	go test -vet=off -count=1 -run=TestEveryFlagIsDocumented ./cmd/berth/app -update
+
 .PHONY: test-driver
 test-driver: export CGO_ENABLED := 1
 test-driver: ## test the CSI driver that the whole-system tests use

@@ -95,7 +95,9 @@ func TestTheTimeOfAClaimAndItsStepsIsMeasured(t *testing.T) {
 			return asAsked(request), nil
 		}
 	}, func(w *world) {
-		w.add(makeClaim(func(c *corev1.PersistentVolumeClaim) { c.CreationTimestamp = metav1.NewTime(time.Now().Add(-4 * time.Second)) }))
+		w.add(makeClaim(func(c *corev1.PersistentVolumeClaim) {
+			c.CreationTimestamp = metav1.NewTime(time.Now().Add(-4 * time.Second))
+		}))
 		pass(time.Minute)
 		steps, sum := observed(t, w.c, "berth_provision_step_duration_seconds", "step")
 		if diff := cmp.Diff(map[string]uint64{"secrets": 0, "protect": 0, "record": 0, "create_volume": 1, "store": 1}, steps); diff != "" || sum != 3 {

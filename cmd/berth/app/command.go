@@ -88,7 +88,7 @@ cluster. "berth explain pvc NAMESPACE/NAME" says why a claim is Pending, and wha
 			return Run(ctx, config)
 		},
 	}
-	command.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fmt.Errorf("%w (%w)", err, errUsage) })
+	command.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return flagError(err) })
 
 	sections := options.Flags()
 	misc := sections.FlagSet("Other")

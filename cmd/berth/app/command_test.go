@@ -70,6 +70,9 @@ func TestWrongFlagsAreOneLine(t *testing.T) {
 		"two addresses":                 {[]string{"--http-endpoint", ":1", "--metrics-address", ":2"}, "give only the latter"},
 		"an address without a port":     {[]string{"--http-endpoint", "localhost"}, `--http-endpoint "localhost" is not of the form`},
 		"a metrics path without slash":  {[]string{"--metrics-path", "metrics"}, "must begin with a slash"},
+		"a metrics path that is taken":  {[]string{"--metrics-path", "/livez"}, "--metrics-path must not be /livez"},
+		"a certificate without its key": {[]string{"--http-endpoint", ":1", "--http-certificate-file", "c"}, "--http-certificate-file and --http-key-file go together"},
+		"rights to nothing":             {[]string{"--http-authorization"}, "--http-authorization, --http-certificate-file and --http-key-file need --http-endpoint"},
 		"profiles without an address":   {[]string{"--enable-pprof"}, "--enable-pprof needs --http-endpoint"},
 		"an unknown log format":         {[]string{"--logging-format", "xml"}, "logging"},
 		"several at once, in one line":  {[]string{"--worker-threads", "0", "--timeout", "0s"}, "--timeout must be positive, not 0s; --worker-threads"},
@@ -158,5 +161,14 @@ func TestLeaseLabels(t *testing.T) {
 	var labels map[string]string
 	if err := (labelsValue{&labels}).Set("a:b, c:d:e"); err != nil || labels["a"] != "b" || labels["c"] != "d:e" {
 		t.Errorf("got %v, %v", labels, err)
+	}
+}
+
+func TestAConfigurationOfTracesThatIsNotThere(t *testing.T) {
+	if tracer, err := (&DiagnosticsOptions{TracingConfig: "/nowhere"}).tracer("v1"); tracer != nil || err == nil || !strings.Contains(err.Error(), "--tracing-config-file: open /nowhere") {
+		t.Errorf("got %v", err)
+	}
+	if tracer, err := (&DiagnosticsOptions{}).tracer("v1"); tracer != nil || err != nil {
+		t.Errorf("without one: %v, %v", tracer, err)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -58,6 +59,9 @@ func (o *DiagnosticsOptions) Validate() error {
 	}
 	if !strings.HasPrefix(o.MetricsPath, "/") {
 		problems = append(problems, fmt.Errorf("--metrics-path %q must begin with a slash", o.MetricsPath))
+	}
+	if slices.Contains([]string{"/livez", "/readyz", "/healthz", "/healthz/leader-election", "/statusz", "/flagz"}, o.MetricsPath) || strings.HasPrefix(o.MetricsPath, "/debug/pprof/") {
+		problems = append(problems, fmt.Errorf("--metrics-path must not be %s, where something else is served", o.MetricsPath))
 	}
 	if o.EnablePprof && o.address() == "" {
 		problems = append(problems, errors.New("--enable-pprof needs --http-endpoint"))

@@ -24,6 +24,7 @@ type Options struct {
 	Features     FeatureOptions
 	Leader       LeaderOptions
 	Diagnostics  DiagnosticsOptions
+	Older        CompatibilityOptions
 	Logging      *logsapi.LoggingConfiguration
 }
 
@@ -42,6 +43,7 @@ func NewOptions() (*Options, error) {
 		Features:     features,
 		Leader:       newLeaderOptions(),
 		Diagnostics:  newDiagnosticsOptions(),
+		Older:        newCompatibilityOptions(),
 		Logging:      logsapi.NewLoggingConfiguration(),
 	}, nil
 }
@@ -59,6 +61,7 @@ func (o *Options) Flags() cliflag.NamedFlagSets {
 	o.Leader.AddFlags(sections.FlagSet("Leader election"))
 	o.Diagnostics.AddFlags(sections.FlagSet("Diagnostics"))
 	logsapi.AddFlags(o.Logging, sections.FlagSet("Logging"))
+	o.Older.AddFlags(sections.FlagSet("Compatibility"))
 	return sections
 }
 
@@ -77,7 +80,7 @@ func (o *Options) Validate() error {
 	if o.Components.has(componentWebhook) {
 		problems = append(problems, o.Admission.Validate())
 	}
-	err = errors.Join(append(problems, o.Leader.Validate(), o.Diagnostics.Validate(),
+	err = errors.Join(append(problems, o.Leader.Validate(), o.Diagnostics.Validate(), o.Older.Validate(),
 		logsapi.Validate(o.Logging, gates, field.NewPath("logging")).ToAggregate())...)
 	if err != nil {
 		return fmt.Errorf("%w (%w)", err, errUsage)
@@ -101,6 +104,7 @@ func (o *Options) Complete(version string) (*Config, error) {
 		o.Kube.Kubeconfig = kubeconfig
 	}
 	o.Features.notice()
+	o.Older.notice()
 	return newConfig(o, version)
 }
 
