@@ -117,9 +117,17 @@ func (b *Berth) MetricsURL() string { return b.URL + "/metrics" }
 
 // Get asks its HTTP server for a path.
 func (b *Berth) Get(ctx context.Context, path string) (code int, body string, err error) {
+	return b.GetAs(ctx, "", path)
+}
+
+// GetAs asks its HTTP server for a path with a token.
+func (b *Berth) GetAs(ctx context.Context, token, path string) (code int, body string, err error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, b.URL+path, nil)
 	if err != nil {
 		return 0, "", err
+	}
+	if token != "" {
+		request.Header.Set("Authorization", "Bearer "+token)
 	}
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
@@ -138,7 +146,7 @@ func (b *Berth) awaitServing(ctx context.Context) error {
 			return false, fmt.Errorf("it ended with %s", exit)
 		}
 		var code int
-		if code, _, last = b.Get(ctx, "/metrics"); last == nil && code != http.StatusOK {
+		if code, _, last = b.Get(ctx, "/metrics"); last == nil && code != http.StatusOK && code != http.StatusUnauthorized {
 			last = fmt.Errorf("%s answers %d", b.MetricsURL(), code)
 		}
 		return last == nil, nil
