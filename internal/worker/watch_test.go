@@ -30,14 +30,17 @@ func TestOverdue(t *testing.T) {
 	}
 }
 
+// never is longer than any test.
+const never = 1000 * time.Hour
+
 func TestWorkThatHangsIsStuckUnlessItWaitsForSomebody(t *testing.T) {
 	tests := map[string]struct {
 		before func(context.Context)
-		stuck  bool
+		begins time.Duration // when the time counts from
 	}{
-		"it hangs":                      {func(context.Context) {}, true},
-		"it waits":                      {Pause, false},
-		"it waited once and then hangs": {func(ctx context.Context) { Pause(ctx); time.Sleep(time.Hour); Resume(ctx) }, true},
+		"it hangs":                      {func(context.Context) { time.Sleep(time.Second) }, 0},
+		"it waits":                      {Pause, never},
+		"it waited once and then hangs": {func(ctx context.Context) { Pause(ctx); time.Sleep(time.Hour); Resume(ctx) }, time.Hour},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -52,17 +55,13 @@ func TestWorkThatHangsIsStuckUnlessItWaitsForSomebody(t *testing.T) {
 				released = make(chan struct{}) // of this bubble
 				loop.Enqueue("a")
 				synctest.Wait()
-				if err := loop.Stuck(); err != nil {
-					t.Errorf("at once: %v", err)
-				}
-				time.Sleep(time.Hour + 59*time.Second)
-				synctest.Wait()
-				if err := loop.Stuck(); tt.stuck && strings.Contains(name, "once") && err != nil {
-					t.Errorf("less than its limit after it went on: %v", err)
-				}
-				time.Sleep(2 * time.Second)
-				if err := loop.Stuck(); (err != nil) != tt.stuck {
-					t.Errorf("got %v, want stuck: %t", err, tt.stuck)
+				began := time.Now()
+				for _, at := range []time.Duration{0, config.Limit, config.Limit + time.Second, time.Hour + config.Limit, time.Hour + config.Limit + time.Second} {
+					time.Sleep(at - time.Since(began))
+					want := tt.begins != never && at > tt.begins+config.Limit
+					if err := loop.Stuck(); (err != nil) != want {
+						t.Errorf("after %s: got %v, want stuck: %t", at, err, want)
+					}
 				}
 				close(released)
 				synctest.Wait()
@@ -79,7 +78,7 @@ func TestALoopWithoutALimitIsNeverStuck(t *testing.T) {
 	run(t, config(func(context.Context, string) Result { <-released; return Done() }), func(loop *Loop[string]) {
 		released = make(chan struct{})
 		loop.Enqueue("a")
-		time.Sleep(1000 * time.Hour)
+		time.Sleep(never)
 		if err := loop.Stuck(); err != nil {
 			t.Error(err)
 		}
