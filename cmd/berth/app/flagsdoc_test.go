@@ -11,7 +11,7 @@ import (
 	"github.com/spf13/pflag"
 )
 
-var update = flag.Bool("update", false, "write docs/flags.md anew") //nolint:gochecknoglobals // a flag of the test binary
+var update = flag.Bool("update", false, "write docs/flags.md anew")
 
 const (
 	flagsDocument = "../../../docs/flags.md"
