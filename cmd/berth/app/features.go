@@ -47,8 +47,21 @@ func newFeatureOptions() (FeatureOptions, error) {
 // gatesValue reads --feature-gates.
 type gatesValue struct{ options *FeatureOptions }
 
-func (v gatesValue) Type() string   { return "Gate=true|false,..." }
-func (v gatesValue) String() string { return "" }
+func (v gatesValue) Type() string { return "Gate=true|false,..." }
+
+// String is what was typed; empty: nothing, or only gates that have no effect any more.
+func (v gatesValue) String() string {
+	if v.options == nil {
+		return ""
+	}
+	var typed []string
+	for _, name := range v.options.known() {
+		if gate := featuregate.Feature(name); v.options.explicit(gate) {
+			typed = append(typed, fmt.Sprintf("%s=%t", name, v.options.enabled(gate)))
+		}
+	}
+	return strings.Join(typed, ",")
+}
 
 func (v gatesValue) Set(s string) error {
 	typed := map[string]bool{}

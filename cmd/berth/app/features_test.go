@@ -161,3 +161,19 @@ func TestWhatGatesTurnOn(t *testing.T) {
 		})
 	}
 }
+
+func TestTheGatesThatWereTypedAreShown(t *testing.T) {
+	for typed, want := range map[string]string{"": "", "Topology=false,HonorPVReclaimPolicy=true": "Topology=false",
+		"VolumeAttributesClass=true,CrossNamespaceVolumeDataSource=true": "CrossNamespaceVolumeDataSource=true,VolumeAttributesClass=true"} {
+		o, err := gates(t, typed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := (gatesValue{&o.Features}).String(); got != want {
+			t.Errorf("%q is shown as %q, want %q", typed, got, want)
+		}
+	}
+	if got := (gatesValue{}).String(); got != "" {
+		t.Errorf("got %q of none", got)
+	}
+}
