@@ -108,7 +108,7 @@ PACKAGES = $$(go list ./... | grep -v /e2e)
 test-unit: export CGO_ENABLED := 1
 test-unit: ## test the packages that ship, with the race detector
 	@$(call dependencies,dependencies (race detector),-race,$(PACKAGES))
-	go test -race -vet=off $(PACKAGES)
+	go test -race -vet=off -timeout=30m $(PACKAGES)
 
 SEEDS ?= 100000
 FIRST ?= 1

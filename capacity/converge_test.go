@@ -156,8 +156,9 @@ func TestFromWhateverStateWhatIsPublishedBecomesRight(t *testing.T) {
 			for range c.random.IntN(40) {
 				c.something()
 			}
+			accidents := rand.New(rand.NewPCG(seed, 4)) // the server's own, under its lock
 			c.server.setFault(func(string) (before, after error) {
-				switch c.random.IntN(8) {
+				switch accidents.IntN(8) {
 				case 0:
 					return errors.New("the server cannot be reached"), nil
 				case 1:
