@@ -41,6 +41,55 @@ func runCreateStock(ctx context.Context, e *environment, o Options) ([]reading, 
 	return measureCreate(ctx, e, claimNames(o.StockClaims))
 }
 
+// runSingleStock makes claims one after another, each when the one before it is Bound.
+func runSingleStock(ctx context.Context, e *environment, o Options) ([]reading, error) {
+	names := claimNames(o.WFFCClaims)
+	m, err := beginMeasurement(ctx, e)
+	if err != nil {
+		return nil, err
+	}
+	started := newStopwatch()
+	for _, name := range names {
+		if err := createClaims(ctx, e, []string{name}, classImmediate, started); err != nil {
+			return nil, err
+		}
+		if err := e.awaitBound(ctx, []string{name}); err != nil {
+			return nil, err
+		}
+	}
+	seen := e.tracker.times(names)
+	toPV, toBound := spans(started.times, seen.pv), spans(started.times, seen.bound)
+	readings := []reading{
+		{"p50_seconds", unitSeconds, percentile(toPV, 50)},
+		{"p99_seconds", unitSeconds, percentile(toPV, 99)},
+		{"bound_p50_seconds", unitSeconds, percentile(toBound, 50)},
+		{"bound_p99_seconds", unitSeconds, percentile(toBound, 99)},
+	}
+	costs, err := m.end(ctx, account{claims: names, method: harness.CreateVolume, events: e.subject.events})
+	return append(readings, costs...), err
+}
+
+// runBehindStock makes one claim when many are under way, and waits for the PV of that one.
+func runBehindStock(ctx context.Context, e *environment, o Options) ([]reading, error) {
+	started, name := newStopwatch(), []string{"behind"}
+	if err := createClaims(ctx, e, claimNames(o.Claims), classImmediate, nil); err != nil {
+		return nil, err
+	}
+	if err := createClaims(ctx, e, name, classImmediate, started); err != nil {
+		return nil, err
+	}
+	err := e.await(ctx,
+		func() bool {
+			pvs, _, _ := e.tracker.counts(name)
+			return pvs == 1
+		},
+		func() string { return "the claim behind the others has no PV" })
+	if err != nil {
+		return nil, err
+	}
+	return []reading{{"single_pv_seconds", unitSeconds, percentile(spans(started.times, e.tracker.times(name).pv), 50)}}, nil
+}
+
 func measureCreate(ctx context.Context, e *environment, names []string) ([]reading, error) {
 	m, err := beginMeasurement(ctx, e)
 	if err != nil {
@@ -85,14 +134,6 @@ func runDelete(ctx context.Context, e *environment, o Options) ([]reading, error
 	return append(readings, costs...), err
 }
 
-// admittedAnnotations are what the admission webhook writes on a claim, so that nobody has to wait for the controller-manager to do it.
-func admittedAnnotations(driver string) map[string]string {
-	return map[string]string{
-		"volume.kubernetes.io/storage-provisioner":      driver,
-		"volume.beta.kubernetes.io/storage-provisioner": driver,
-	}
-}
-
 // A stopwatch notes when each name was started. The zero value is not usable, a nil one notes nothing.
 type stopwatch struct {
 	mu    sync.Mutex
@@ -114,9 +155,6 @@ func createClaims(ctx context.Context, e *environment, names []string, class str
 	claims := e.client.CoreV1().PersistentVolumeClaims(benchNamespace)
 	return inParallel(ctx, names, func(ctx context.Context, name string) error {
 		claim := harness.Claim(benchNamespace, name, class)
-		if e.subject.admitted {
-			claim.Annotations = admittedAnnotations(e.driver.Name)
-		}
 		started.start(name)
 		if _, err := claims.Create(ctx, claim, metav1.CreateOptions{}); err != nil {
 			return fmt.Errorf("create claim %s: %w", name, err)

@@ -56,6 +56,24 @@ func groups() []group {
 			},
 		},
 		{
+			name:      "single-stock",
+			warm:      warmImmediate,
+			stock:     true,
+			scenarios: []scenario{{name: "single-stock", run: runSingleStock}},
+			estimate: func(s subject, o Options) time.Duration {
+				return time.Duration(o.WFFCClaims) * max(s.pace, stockPace)
+			},
+		},
+		{
+			name:      "behind-stock",
+			warm:      warmImmediate,
+			stock:     true,
+			scenarios: []scenario{{name: "behind-stock", run: runBehindStock}},
+			estimate: func(s subject, o Options) time.Duration {
+				return time.Duration(o.Claims) * max(s.pace, stockPace) / 3
+			},
+		},
+		{
 			name:      "wffc-stock",
 			warm:      warmWFFC,
 			stock:     true,

@@ -8,6 +8,9 @@ import (
 	"slices"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	volumehelpers "k8s.io/component-helpers/storage/volume"
+
 	"github.com/berth-csi/berth/e2e/harness"
 )
 
@@ -68,9 +71,7 @@ type subject struct {
 	// pace and deletePace are about how long it takes for a claim and for a deletion; they only serve to say how
 	// long the bench will take.
 	pace, deletePace time.Duration
-	// admitted: claims are made with the annotations that the subject's admission webhook writes.
-	admitted bool
-	start    func(context.Context, *environment) (*harness.Process, error)
+	start            func(context.Context, *environment) (*harness.Process, error)
 }
 
 func subjects() map[string]subject {
@@ -81,8 +82,8 @@ func subjects() map[string]subject {
 			pace: 25 * time.Millisecond, deletePace: 25 * time.Millisecond, start: startBerth,
 		},
 		subjectAdmitted: {
-			binary: "berth", userAgent: berthUserAgent, events: []string{"ProvisioningSucceeded"}, admitted: true,
-			pace: 25 * time.Millisecond, deletePace: 25 * time.Millisecond, start: startBerth,
+			binary: "berth", userAgent: berthUserAgent, events: []string{"ProvisioningSucceeded"},
+			pace: 25 * time.Millisecond, deletePace: 25 * time.Millisecond, start: startAdmittedBerth,
 		},
 		subjectPeerDefault: {
 			binary: peerBinary, userAgent: peerUserAgent, events: peerEvents,
@@ -100,19 +101,45 @@ func subjects() map[string]subject {
 	}
 }
 
-// startBerth runs Berth as it is deployed: with the rights of its role, and leader election.
+// berthAccount is the service account that Berth runs as.
+const berthAccount = "berth"
+
+// startBerth runs Berth as it is deployed in the place of the peer: with the rights of its role, and leader election.
 func startBerth(ctx context.Context, e *environment) (*harness.Process, error) {
-	kubeconfig, err := harness.BerthAccount(ctx, e.controlPlane, "berth")
-	if err != nil {
-		return nil, err
-	}
-	berth, err := harness.StartBerth(ctx, e.dir, harness.BerthOptions{
-		Kubeconfig: kubeconfig, Socket: e.driver.Socket, LeaderElection: true, Flags: e.berthFlags,
-	})
+	berth, err := startBerthWith(ctx, e, nil)
 	if err != nil {
 		return nil, err
 	}
 	return berth.Process, nil
+}
+
+// startAdmittedBerth runs it as the chart does, with its webhooks, and returns when the API server calls them.
+func startAdmittedBerth(ctx context.Context, e *environment) (*harness.Process, error) {
+	berth, err := startBerthWith(ctx, e, &harness.AdmissionOptions{Account: berthAccount})
+	if err != nil {
+		return nil, err
+	}
+	if err := harness.NewWebhooks(berth.Admission).Install(ctx, e.client); err != nil {
+		return berth.Process, err
+	}
+	return berth.Process, harness.Eventually(ctx, "claims are annotated as they are created", func(ctx context.Context) error {
+		claim, err := e.client.CoreV1().PersistentVolumeClaims(benchNamespace).Create(ctx,
+			harness.Claim(benchNamespace, "tried", classImmediate), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+		if err == nil && claim.Annotations[volumehelpers.AnnStorageProvisioner] != e.driver.Name {
+			err = fmt.Errorf("annotations are %v", claim.Annotations)
+		}
+		return err
+	})
+}
+
+func startBerthWith(ctx context.Context, e *environment, admission *harness.AdmissionOptions) (*harness.Berth, error) {
+	kubeconfig, err := harness.BerthAccount(ctx, e.controlPlane, berthAccount)
+	if err != nil {
+		return nil, err
+	}
+	return harness.StartBerth(ctx, e.dir, harness.BerthOptions{
+		Kubeconfig: kubeconfig, Socket: e.driver.Socket, LeaderElection: true, Flags: e.berthFlags, Admission: admission,
+	})
 }
 
 // startPeer runs the established provisioner in the same way, which its flags allow.
