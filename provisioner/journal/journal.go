@@ -16,9 +16,10 @@ import (
 const (
 	// window is the longest that an entry waits for others to share its write with. It only waits while many come: a single claim never does.
 	window = 250 * time.Millisecond
-	// quiet is the number of entries in the last second up to which none waits. Above it, a write waits for share of the number that came in the
+	// quiet is the number of entries in the last second up to which none waits: somebody who makes a claim, waits for it and makes the
+	// next comes to 20 and more. Above it, a write waits for share of the number that came in the
 	// last second, or for largestBatch: ten and more at 50 a second.
-	quiet        = 10
+	quiet        = 30
 	share        = 5
 	largestBatch = 20
 	// tidyAfter is how long forgotten entries wait for company before they are taken out by themselves.
