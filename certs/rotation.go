@@ -85,7 +85,8 @@ func (r *rotation) rotate(ctx context.Context) worker.Result {
 	}
 	facts := Facts{Now: r.config.Now(), Stored: decode(dataOf(secret)), Periods: r.config.Periods, Webhooks: bundles(configurations), Known: known}
 	r.injector.measure(configurations, facts.Stored.Bundle())
-	switch action := Decide(facts).(type) {
+	action := Decide(facts)
+	switch action := action.(type) {
 	case Prepare:
 		if action.State.Next, err = newAuthority(facts.Now, facts.Periods); err != nil {
 			return worker.Backoff(err)
@@ -98,7 +99,7 @@ func (r *rotation) rotate(ctx context.Context) worker.Result {
 	case Wait:
 		return worker.After(min(max(action.Until.Sub(facts.Now), lookAgain), facts.Periods.recheck()))
 	}
-	panic("unreachable: the set of actions is closed")
+	return worker.Backoff(fmt.Errorf("do not know how to do %T", action))
 }
 
 func dataOf(secret *corev1.Secret) map[string][]byte {

@@ -2,9 +2,9 @@
 //
 // A claim goes through four steps, each a function of its own:
 //
-//	gather   reads caches into an Input                          (claims.go)
+//	gather   reads caches into an Input                          (gather.go)
 //	decide   Decide(Input) Action, pure                          (decide.go)
-//	act      calls the driver, writes to the API server          (claims.go)
+//	act      calls the driver, writes to the API server          (claims.go, store.go)
 //	conclude Conclude(Settings, Attempt, Result) Step, pure      (conclude.go)
 //
 // Volumes go the same way with DecideVolume (deletion.go, volumes.go). What is asked of the driver is settled once, in an Attempt
