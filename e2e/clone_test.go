@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -18,6 +19,7 @@ func TestClaimIsClonedFromAnother(t *testing.T) {
 	handle := original.Spec.CSI.VolumeHandle
 	s.delay(handle)
 
+	ready := time.Now()
 	claim := s.claim("clone", class, harness.FromClaim("original"))
 	s.meanwhile(claim, handle, func() {
 		if !s.protected(claimNamed("original")) {
@@ -31,7 +33,7 @@ func TestClaimIsClonedFromAnother(t *testing.T) {
 	}
 	wantStored(s, claim, volume)
 	s.released(claimNamed("original"))
-	wantProtected(s, claimNamed("original"), s.calls(harness.CreateVolume, volumeName(claim)))
+	wantProtected(s, claimNamed("original"), ready, s.calls(harness.CreateVolume, volumeName(claim)))
 	s.leavesNothing(claim)
 }
 

@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -32,6 +33,7 @@ func TestSourceInAnotherNamespaceTakesAGrant(t *testing.T) {
 		snapshot := owner.take("snap", "original")
 		grant(owner, harness.Grant{From: s.namespace, Group: harness.SnapshotGroup, Kind: "VolumeSnapshot"})
 
+		ready := time.Now()
 		claim := s.claim("data", class, harness.From(harness.SnapshotSource(owner.namespace, "snap")))
 		_, volume := s.bound("data")
 		want := &harness.ContentSource{Snapshot: &harness.SourceSnapshot{SnapshotID: snapshot.Handle()}}
@@ -40,7 +42,7 @@ func TestSourceInAnotherNamespaceTakesAGrant(t *testing.T) {
 		}
 		wantStored(s, claim, volume)
 		owner.released(snapshotNamed("snap"))
-		wantProtected(owner, snapshotNamed("snap"), s.calls(harness.CreateVolume, volumeName(claim)))
+		wantProtected(owner, snapshotNamed("snap"), ready, s.calls(harness.CreateVolume, volumeName(claim)))
 	})
 
 	t.Run("a claim that is granted later", func(t *testing.T) {

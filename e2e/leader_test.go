@@ -5,6 +5,7 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -148,7 +149,7 @@ func wantMadeBy(s *story, want map[string]int) {
 	check(s.t, harness.Eventually(s.t.Context(), "the audit log shows who wrote the volumes", func(context.Context) error {
 		writes, err := s.ControlPlane.Audit(func(event *harness.AuditEvent) bool {
 			return strings.HasPrefix(event.User.Username, s.User()) && event.Verb == "create" &&
-				event.ObjectRef.Resource == "persistentvolumes"
+				event.ObjectRef.Resource == "persistentvolumes" && event.ResponseStatus.Code == http.StatusCreated
 		})
 		if err != nil {
 			return err

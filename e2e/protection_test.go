@@ -6,8 +6,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"testing"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -23,6 +25,7 @@ func TestSnapshotIsProtectedUntilTheLastVolumeFromIt(t *testing.T) {
 	snapshot := s.take("snap", "original")
 	s.delay(snapshot.Handle())
 
+	ready := time.Now()
 	slow := s.claim("slow", class, harness.FromSnapshot("snap"))
 	var calls []harness.Call
 	s.meanwhile(slow, snapshot.Handle(), func() {
@@ -32,7 +35,7 @@ func TestSnapshotIsProtectedUntilTheLastVolumeFromIt(t *testing.T) {
 	})
 	s.bound("slow")
 	s.released(snapshotNamed("snap"))
-	wantProtected(s, snapshotNamed("snap"), append(calls, s.calls(harness.CreateVolume, volumeName(slow))...))
+	wantProtected(s, snapshotNamed("snap"), ready, append(calls, s.calls(harness.CreateVolume, volumeName(slow))...))
 }
 
 func TestProtectionThatWasLeftOverIsTakenOff(t *testing.T) {
@@ -103,8 +106,9 @@ func (s *story) released(of source) {
 	}))
 }
 
-// wantProtected checks that Berth has written to a source twice: before the first of these calls, and after the last.
-func wantProtected(s *story, of source, calls []harness.Call) {
+// wantProtected checks that Berth has written to a source twice since it was ready to be one: before the first of these
+// calls, and after the last. What Berth wrote before, to bind a claim that is a source, is another matter.
+func wantProtected(s *story, of source, ready time.Time, calls []harness.Call) {
 	s.t.Helper()
 	if len(calls) == 0 {
 		s.t.Fatal("the driver was not asked")
@@ -114,6 +118,7 @@ func wantProtected(s *story, of source, calls []harness.Call) {
 		writes, err = s.ControlPlane.Audit(func(event *harness.AuditEvent) bool {
 			object := event.ObjectRef
 			return event.User.Username == s.User() && slices.Contains([]string{"patch", "update"}, event.Verb) &&
+				event.ResponseStatus.Code == http.StatusOK && event.Received.After(ready) &&
 				object.Resource == of.resource && object.Namespace == s.namespace && object.Name == of.name
 		})
 		if err == nil && len(writes) < 2 {

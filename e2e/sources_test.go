@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
@@ -24,6 +25,7 @@ func TestClaimIsRestoredFromASnapshot(t *testing.T) {
 	snapshot := s.take("snap", "original")
 	s.delay(snapshot.Handle())
 
+	ready := time.Now()
 	claim := s.claim("restored", class, harness.FromSnapshot("snap"), harness.Size("3Gi"))
 	s.meanwhile(claim, snapshot.Handle(), func() {
 		if !s.protected(snapshotNamed("snap")) {
@@ -37,7 +39,7 @@ func TestClaimIsRestoredFromASnapshot(t *testing.T) {
 	}
 	wantStored(s, claim, volume)
 	s.released(snapshotNamed("snap"))
-	wantProtected(s, snapshotNamed("snap"), s.calls(harness.CreateVolume, volumeName(claim)))
+	wantProtected(s, snapshotNamed("snap"), ready, s.calls(harness.CreateVolume, volumeName(claim)))
 	s.leavesNothing(claim)
 }
 
