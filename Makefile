@@ -27,7 +27,7 @@ build: ## build bin/berth, the program that ships
 	@hack/go-build berth -ldflags="-s -w -X main.version=$(VERSION)" -o=bin/berth ./cmd/berth
 
 .PHONY: e2e-bins
-e2e-bins: bin/controlplane bin/poold ## build what the whole-system tests run against (minutes, the first time)
+e2e-bins: bin/controlplane bin/kubectl bin/poold ## build what the whole-system tests run against (minutes, the first time)
 
 .PHONY: peer
 peer: bin/csi-provisioner ## build the established csi-provisioner, to compare with (minutes, the first time)
@@ -49,12 +49,17 @@ clean: ## remove what was built
 KUBERNETES := $(shell awk '$$1 == "k8s.io/kubernetes" { print $$2 }' e2e/controlplane/go.mod)
 STAMP := k8s.io/component-base/version
 
+STAMPS := -X $(STAMP).gitVersion=$(KUBERNETES) \
+	-X $(STAMP).gitMajor=$(word 1,$(subst ., ,$(KUBERNETES:v%=%))) \
+	-X $(STAMP).gitMinor=$(word 2,$(subst ., ,$(KUBERNETES))) \
+	-X $(STAMP).gitTreeState=clean
+
 bin/controlplane: $(call module-files,e2e/controlplane)
-	@hack/go-build 'control plane ($(KUBERNETES))' -C=e2e/controlplane -ldflags="-s -w \
-		-X $(STAMP).gitVersion=$(KUBERNETES) \
-		-X $(STAMP).gitMajor=$(word 1,$(subst ., ,$(KUBERNETES:v%=%))) \
-		-X $(STAMP).gitMinor=$(word 2,$(subst ., ,$(KUBERNETES))) \
-		-X $(STAMP).gitTreeState=clean" -o=../../bin/controlplane .
+	@hack/go-build 'control plane ($(KUBERNETES))' -C=e2e/controlplane -ldflags="-s -w $(STAMPS)" -o=../../bin/controlplane .
+	@touch $@
+
+bin/kubectl: e2e/controlplane/go.mod e2e/controlplane/go.sum
+	@hack/go-build 'kubectl' -C=e2e/controlplane -ldflags="-s -w $(STAMPS)" -o=../../bin/kubectl k8s.io/kubernetes/cmd/kubectl
 	@touch $@
 
 bin/poold: $(call module-files,e2e/driver)

@@ -14,9 +14,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/strategicpatch"
-	corev1ac "k8s.io/client-go/applyconfigurations/core/v1"
 
 	"github.com/berth-csi/berth/e2e/harness"
 )
@@ -149,70 +146,49 @@ func (s *story) wantOurs(when string, claim *corev1.PersistentVolumeClaim, want 
 	}
 }
 
-// Who applies the same manifest again and again, on the server, meets no conflict and leaves alone what the webhook wrote.
-func (s *admissionStory) serverSideApply() {
+// manifest is a claim as a file for kubectl has it.
+func (s *story) manifest(class string, edits ...func(*corev1.PersistentVolumeClaim)) string {
+	s.t.Helper()
+	claim := harness.Claim(s.namespace, "data", class, edits...)
+	claim.TypeMeta = metav1.TypeMeta{APIVersion: "v1", Kind: "PersistentVolumeClaim"}
+	text, err := json.Marshal(claim)
+	must(s.t, err)
+	return string(text)
+}
+
+// kubectl gives a manifest to kubectl, and returns what it prints.
+func (s *story) kubectl(manifest string, args ...string) string {
+	s.t.Helper()
+	out, err := s.ControlPlane.Kubectl(s.t.Context(), manifest, nil, append(args, "-f", "-")...)
+	must(s.t, err)
+	return out
+}
+
+// Who applies the same manifest again and again, on the client or on the server, meets no conflict and leaves alone what the webhook wrote.
+func (s *admissionStory) apply(flags ...string) {
 	class := s.class()
 	s.publish(class, map[string]string{s.Zones[0]: "100Gi"})
 	s.hinted(class)
-	apply := func(label string) *corev1.PersistentVolumeClaim {
-		s.t.Helper()
-		manifest := corev1ac.PersistentVolumeClaim("data", s.namespace).WithLabels(map[string]string{"revision": label}).
-			WithAnnotations(map[string]string{"example.com/note": label}).
-			WithSpec(corev1ac.PersistentVolumeClaimSpec().WithStorageClassName(class).WithAccessModes(corev1.ReadWriteOnce).
-				WithResources(corev1ac.VolumeResourceRequirements().WithRequests(harness.Claim("", "", "").Spec.Resources.Requests)))
-		claim, err := s.Client().CoreV1().PersistentVolumeClaims(s.namespace).
-			Apply(s.t.Context(), manifest, metav1.ApplyOptions{FieldManager: "kubectl"})
+	for i, label := range []string{"one", "one", "two"} {
+		out := s.kubectl(s.manifest(class, harness.Annotation("example.com/note", label)), append([]string{"apply"}, flags...)...)
+		if strings.Contains(out, "onflict") || strings.Contains(out, "Warning") {
+			s.t.Errorf("kubectl prints %q", out)
+		}
+		if i == 0 {
+			s.bound("data")
+		}
+		claim, err := s.Client().CoreV1().PersistentVolumeClaims(s.namespace).Get(s.t.Context(), "data", metav1.GetOptions{})
 		must(s.t, err)
-		return claim
-	}
-	s.wantOurs("applied for the first time", apply("one"), 3)
-	s.bound("data")
-	for _, label := range []string{"one", "two"} {
-		claim := apply(label)
-		s.wantOurs("applied again", claim, 3)
+		s.wantOurs("applied "+label, claim, 3)
 		if claim.Annotations["example.com/note"] != label {
 			s.t.Errorf("annotations are %v, want the manifest's", claim.Annotations)
 		}
 	}
 }
 
-// Who applies a manifest as kubectl does by default, with a patch of what differs from the last one, leaves alone what the webhook wrote.
-func (s *admissionStory) clientSideApply() {
-	const lastApplied = "kubectl.kubernetes.io/last-applied-configuration"
-	class := s.class()
-	s.publish(class, map[string]string{s.Zones[0]: "100Gi"})
-	s.hinted(class)
-	manifest := func(label string) (*corev1.PersistentVolumeClaim, []byte) {
-		claim := harness.Claim(s.namespace, "data", class, harness.Annotation("example.com/note", label))
-		claim.TypeMeta = metav1.TypeMeta{APIVersion: "v1", Kind: "PersistentVolumeClaim"}
-		plain, err := json.Marshal(claim)
-		must(s.t, err)
-		claim.Annotations[lastApplied] = string(plain)
-		text, err := json.Marshal(claim)
-		must(s.t, err)
-		return claim, text
-	}
-	claims := s.Client().CoreV1().PersistentVolumeClaims(s.namespace)
-	first, _ := manifest("one")
-	claim, err := claims.Create(s.t.Context(), first, metav1.CreateOptions{})
-	must(s.t, err)
-	s.wantOurs("applied for the first time", claim, 3)
-	claim, _ = s.bound("data")
+func (s *admissionStory) serverSideApply() { s.apply("--server-side") }
 
-	_, modified := manifest("two")
-	current, err := json.Marshal(claim)
-	must(s.t, err)
-	meta, err := strategicpatch.NewPatchMetaFromStruct(&corev1.PersistentVolumeClaim{})
-	must(s.t, err)
-	patch, err := strategicpatch.CreateThreeWayMergePatch([]byte(claim.Annotations[lastApplied]), modified, current, meta, true)
-	must(s.t, err)
-	claim, err = claims.Patch(s.t.Context(), "data", types.StrategicMergePatchType, patch, metav1.PatchOptions{FieldManager: "kubectl-client-side-apply"})
-	must(s.t, err)
-	s.wantOurs("applied again", claim, 3)
-	if claim.Annotations["example.com/note"] != "two" {
-		s.t.Errorf("annotations are %v, want the manifest's", claim.Annotations)
-	}
-}
+func (s *admissionStory) clientSideApply() { s.apply() }
 
 // Who replaces a claim by a manifest takes all annotations away that are not in it, as from any object. The webhook does not put them back;
 // the controller-manager does when it is the claim's turn.
@@ -221,9 +197,8 @@ func (s *admissionStory) replace() {
 	s.admitted(class)
 	created := s.claim("data", class)
 	s.wantOurs("created", created, 2)
-	manifest := harness.Claim(s.namespace, "data", class, harness.Annotation("example.com/note", "replaced"))
-	manifest.ResourceVersion = created.ResourceVersion
-	claim, err := s.Client().CoreV1().PersistentVolumeClaims(s.namespace).Update(s.t.Context(), manifest, metav1.UpdateOptions{FieldManager: "kubectl-replace"})
+	s.kubectl(s.manifest(class, harness.Annotation("example.com/note", "replaced")), "replace")
+	claim, err := s.Client().CoreV1().PersistentVolumeClaims(s.namespace).Get(s.t.Context(), "data", metav1.GetOptions{})
 	must(s.t, err)
 	s.wantOurs("replaced", claim, 0)
 	_, err = s.Client().CoreV1().Pods(s.namespace).Create(s.t.Context(),

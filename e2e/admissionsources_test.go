@@ -66,10 +66,18 @@ func (s *admissionStory) restoreInAnotherMode() {
 	content := s.take("snap", "original").Content.Name
 	s.wantDenied(class, s.differs(s.namespace, "snap", content), harness.FromSnapshot("snap"), harness.Block)
 	s.warned("same", class, nil, harness.FromSnapshot("snap"))
+	out, err := s.ControlPlane.Kubectl(s.t.Context(), s.manifest(class, harness.FromSnapshot("snap"), harness.Block), nil, "create", "-f", "-")
+	if want := `Error from server (Forbidden): error when creating "STDIN": ` + s.denied(s.differs(s.namespace, "snap", content)) + "\n"; err == nil || out != want {
+		s.t.Errorf("kubectl prints\n%swant\n%s", out, want)
+	}
 
 	must(s.t, s.permit(content, `"true"`))
-	s.warned("raw", class, []string{fmt.Sprintf("the volume mode is changed from Filesystem to Block, as annotation %s of VolumeSnapshotContent %q permits",
-		harness.AllowModeChange, content)}, harness.FromSnapshot("snap"), harness.Block)
+	warning := fmt.Sprintf("the volume mode is changed from Filesystem to Block, as annotation %s of VolumeSnapshotContent %q permits", harness.AllowModeChange, content)
+	s.warned("raw", class, []string{warning}, harness.FromSnapshot("snap"), harness.Block)
+	out = s.kubectl(s.manifest(class, harness.FromSnapshot("snap"), harness.Block), "create")
+	if want := "Warning: " + warning + "\npersistentvolumeclaim/data created\n"; out != want {
+		s.t.Errorf("kubectl prints\n%swant\n%s", out, want)
+	}
 	s.wantAudited("raw", "volume-mode-conversion", "Filesystem to Block, VolumeSnapshotContent "+content)
 	s.bound("raw")
 }

@@ -248,6 +248,11 @@ func TestExplainAsAPluginOfKubectl(t *testing.T) {
 	if len(findings) == 0 || findings[0]["about"] != "verdict" || !strings.Contains(findings[0]["text"], "waits for a Pod") {
 		t.Errorf("got %v", findings)
 	}
+	said, err := s.ControlPlane.Kubectl(t.Context(), "", []string{filepath.Dir(plugin)}, "berth", "explain", "pvc", s.namespace+"/data")
+	must(t, err)
+	if !strings.Contains(said, "waits for a Pod") {
+		t.Errorf("kubectl prints:\n%s", said)
+	}
 }
 
 // It is for bad nights of large clusters: it changes nothing, and asks for little.

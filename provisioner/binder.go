@@ -17,6 +17,10 @@ import (
 	"github.com/berth-csi/berth/internal/worker"
 )
 
+// bindWorkers is how many claims are bound at once. They are few, so that the API server has time for the volumes that are yet to be made: drivers
+// should be asked as soon as possible, because they take longest. It is enough for hundreds of claims a second.
+const bindWorkers = 16
+
 // conflictPause is how soon to look again at what has changed under a write.
 const conflictPause = 20 * time.Millisecond
 

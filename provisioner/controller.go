@@ -235,7 +235,7 @@ func New(config Config) (*Controller, error) {
 		BackoffStart: config.BackoffStart, BackoffMax: config.BackoffMax, Work: c.workSource, Limit: workLimit(config.CallTimeout),
 	})
 	c.bindLoop = worker.New(worker.Config[ClaimKey]{
-		Name: "bindings", Workers: config.Workers, Grace: config.Grace,
+		Name: "bindings", Workers: min(bindWorkers, config.Workers), Grace: config.Grace,
 		BackoffStart: config.BackoffStart, BackoffMax: config.BackoffMax, Work: c.workBinding, Limit: workLimit(config.CallTimeout),
 		Group: func(key ClaimKey) string { return key.Namespace },
 	})

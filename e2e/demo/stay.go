@@ -18,9 +18,9 @@ func keep(ctx context.Context, screen *screen, world *harness.World) error {
 	screen.heading("It stays until Ctrl-C. In another terminal:")
 	screen.say(fmt.Sprintf(`  export KUBECONFIG=%[1]s
 
-  kubectl apply -f %[2]s && kubectl get pvc,pv
-  kubectl apply -f %[3]s && kubectl get pvc --watch
-  kubectl delete -f %[3]s -f %[2]s
+  bin/kubectl apply -f %[2]s && bin/kubectl get pvc,pv
+  bin/kubectl apply -f %[3]s && bin/kubectl get pvc --watch
+  bin/kubectl delete -f %[3]s -f %[2]s
 
   bin/poold volumes --admin unix://%[4]s
   tail -f %[5]s`,

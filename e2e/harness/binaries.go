@@ -52,7 +52,7 @@ func CheckBinaries() error {
 
 func buildTarget(name string) string {
 	switch name {
-	case controlPlaneBinary, driverBinary:
+	case controlPlaneBinary, driverBinary, "kubectl":
 		return "make e2e-bins"
 	case "helm3", "helm4":
 		return "make chart-tools"
