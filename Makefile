@@ -14,7 +14,7 @@ export GOFLAGS := $(strip $(shell go env GOFLAGS) -trimpath -gcflags=all=-dwarf=
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo v0.0.0-dev)
 
 # The modules of this repository; the first is the product.
-MODULES := . $(patsubst %/go.mod,%,$(wildcard tools/go.mod e2e/controlplane/go.mod e2e/driver/go.mod e2e/bench/peer/go.mod e2e/chart/go.mod))
+MODULES := . $(patsubst %/go.mod,%,$(wildcard tools/go.mod hack/image/go.mod e2e/controlplane/go.mod e2e/driver/go.mod e2e/bench/peer/go.mod e2e/chart/go.mod))
 
 # module-files lists what a module's binary is built from. The big ones are made only when one of these is newer than
 # the binary: the go command would find nothing to compile either, but it takes its time to say so.
@@ -25,6 +25,30 @@ module-files = $(shell find $(1) -type f \( -name '*.go' -o -name go.mod -o -nam
 .PHONY: build
 build: ## build bin/berth, the program that ships
 	@hack/go-build berth -ldflags="-s -w -X main.version=$(VERSION)" -o=bin/berth ./cmd/berth
+
+# The name goes no further than this machine: who puts the image into a registry names it for that. What is built for the image knows neither the
+# directory nor the checkout that it was built in, and `make verify-image` sees to that.
+IMAGE ?= localhost/berth-csi/berth:$(VERSION)
+IMAGE_PLATFORMS ?= linux/amd64 linux/arm64
+IMAGE_DIR ?= bin
+REVISION ?= $(shell git rev-parse HEAD 2>/dev/null)
+SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
+
+.PHONY: image
+image: bin/image ## build bin/berth-image.tar, an OCI archive for IMAGE_PLATFORMS, and bin/berth.spdx.json, what is in it
+	@for platform in $(IMAGE_PLATFORMS); do \
+		GOOS=$${platform%/*} GOARCH=$${platform#*/} hack/go-build "berth ($$platform)" -buildvcs=false \
+			-ldflags="-s -w -buildid= -X main.version=$(VERSION)" -o='$(IMAGE_DIR)'/$${platform/\//-}/berth ./cmd/berth; \
+	done
+	@bin/image --name='$(IMAGE)' --output='$(IMAGE_DIR)/berth-image.tar' --sbom='$(IMAGE_DIR)/berth.spdx.json' \
+		--created='$(SOURCE_DATE_EPOCH)' --version='$(VERSION)' --revision='$(REVISION)' --title=berth --licenses=Apache-2.0 \
+		--source=https://github.com/berth-csi/berth \
+		--description='Admits claims of one CSI driver, makes their volumes, and publishes storage capacity' \
+		$(foreach platform,$(IMAGE_PLATFORMS),--binary='$(IMAGE_DIR)/$(subst /,-,$(platform))/berth')
+
+bin/image: $(call module-files,hack/image)
+	@hack/go-build 'image tool' -C=hack/image -ldflags="-s -w" -o=../../bin/image .
+	@touch $@
 
 .PHONY: e2e-bins
 e2e-bins: bin/controlplane bin/kubectl bin/poold ## build what the whole-system tests run against (minutes, the first time)
@@ -66,6 +90,16 @@ bin/poold: $(call module-files,e2e/driver)
 	@hack/go-build 'CSI driver' -C=e2e/driver -ldflags="-s -w" -o=../../bin/poold .
 	@touch $@
 
+# What a node of the tests runs, named as its Pods name it.
+.PHONY: e2e-images
+e2e-images: build bin/image bin/poold bin/pause ## build images of bin/berth, the CSI driver and pause, for a node of the tests
+	@for program in berth poold pause; do \
+		bin/image --name=localhost/$$program:e2e --binary=bin/$$program --output=bin/$$program-e2e.tar --level=1; \
+	done
+
+bin/pause: e2e/node/pause/main.go
+	@hack/go-build 'pause' -ldflags="-s -w" -o=bin/pause ./e2e/node/pause
+
 bin/csi-provisioner: $(call module-files,e2e/bench/peer)
 	@hack/go-build 'csi-provisioner' -C=e2e/bench/peer -ldflags="-s -w" -o=../../../bin/csi-provisioner \
 		github.com/kubernetes-csi/external-provisioner/v6/cmd/csi-provisioner
@@ -98,8 +132,8 @@ bin/helm-docs: $(CHART_MODULES)
 ##@ Test
 
 .PHONY: test
-test: ## run every test: packages, then the driver, the chart, and the whole system
-	@MAKE='$(MAKE)' hack/steps build test-unit test-driver test-chart e2e-bins test-e2e
+test: ## run every test: packages, then the driver, the image, the chart, and the whole system
+	@MAKE='$(MAKE)' hack/steps build test-unit test-driver test-image verify-image test-chart e2e-bins test-e2e
 
 # dependencies compiles what packages and their tests are built on, with progress: go test and the linter would do it too,
 # silently. $(1) is its name, $(2) the flags for both go list and go build, $(3) the packages.
@@ -139,6 +173,15 @@ test-driver: export CGO_ENABLED := 1
 test-driver: ## test the CSI driver that the whole-system tests use
 	@$(call dependencies,driver dependencies (race detector),-C=e2e/driver -race,./...)
 	go test -C=e2e/driver -race -vet=off ./...
+
+.PHONY: test-image
+test-image: ## test the tool that makes images
+	@$(call dependencies,image dependencies,-C=hack/image,./...)
+	go test -C=hack/image -vet=off ./...
+
+.PHONY: verify-image
+verify-image: ## build the image for this machine's platform here and in a copy elsewhere, and compare
+	@MAKE='$(MAKE)' hack/verify-image linux/$(shell go env GOARCH)
 
 .PHONY: test-chart
 test-chart: build chart-tools ## test the Helm chart: what it renders, accepts, and lets the process do
@@ -200,9 +243,11 @@ demo-bins: build e2e-bins
 .PHONY: lint
 lint: bin/golangci-lint ## lint all Go code, and check its format
 	@$(call dependencies,dependencies,-tags=e2e,./...)
+	@$(call dependencies,image dependencies,-C=hack/image,./...)
 	@$(call dependencies,driver dependencies,-C=e2e/driver,./...)
 	@$(call dependencies,chart dependencies,-C=e2e/chart,./...)
 	bin/golangci-lint run ./...
+	cd hack/image && ../../bin/golangci-lint run ./...
 	cd e2e/driver && ../../bin/golangci-lint run ./...
 	cd e2e/chart && ../../bin/golangci-lint run ./...
 	bin/golangci-lint fmt --diff
