@@ -19,7 +19,7 @@ import (
 
 // Sources is where the answers come from.
 type Sources struct {
-	Store  *state.Store
+	Store  *state.Store // nil: a node plugin, which knows of no volumes and pools
 	Faults *fault.List
 	Calls  *calls.Log
 }
@@ -31,10 +31,9 @@ const maxBody = 4 << 20
 func NewServer(s Sources) *http.Server {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
-	mux.HandleFunc("GET /volumes", func(w http.ResponseWriter, _ *http.Request) { answer(w, volumes(s.Store.Volumes())) })
-	mux.HandleFunc("GET /snapshots", func(w http.ResponseWriter, _ *http.Request) { answer(w, snapshots(s.Store.Snapshots())) })
-	mux.HandleFunc("GET /pools", func(w http.ResponseWriter, _ *http.Request) { answer(w, pools(s.Store.Pools())) })
-	mux.HandleFunc("PUT /pools", s.putPools)
+	if s.Store != nil {
+		s.handleStock(mux)
+	}
 	mux.HandleFunc("GET /calls", s.getCalls)
 	mux.HandleFunc("GET /faults", func(w http.ResponseWriter, _ *http.Request) { answer(w, s.Faults.Usage()) })
 	mux.HandleFunc("PUT /faults", s.faults(s.Faults.Replace))
@@ -51,6 +50,14 @@ func NewServer(s Sources) *http.Server {
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    16 << 10,
 	}
+}
+
+// handleStock adds what there is to know of volumes and pools.
+func (s Sources) handleStock(mux *http.ServeMux) {
+	mux.HandleFunc("GET /volumes", func(w http.ResponseWriter, _ *http.Request) { answer(w, volumes(s.Store.Volumes())) })
+	mux.HandleFunc("GET /snapshots", func(w http.ResponseWriter, _ *http.Request) { answer(w, snapshots(s.Store.Snapshots())) })
+	mux.HandleFunc("GET /pools", func(w http.ResponseWriter, _ *http.Request) { answer(w, pools(s.Store.Pools())) })
+	mux.HandleFunc("PUT /pools", s.putPools)
 }
 
 // getCalls also brings the call log up to date, so that whoever asks here can read the file next.

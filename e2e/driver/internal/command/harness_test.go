@@ -65,7 +65,7 @@ func (p place) write(tb testing.TB, name, content string) {
 func (p place) options() command.Options {
 	return command.Options{
 		Config: p.path("config.yaml"), Endpoint: "unix://" + p.path("csi.sock"), State: p.path("state"),
-		Admin: "unix://" + p.path("admin.sock"), Calls: p.path("calls.jsonl"), NodeID: "node-1", Seed: 1, Grace: 10 * time.Second,
+		Admin: "unix://" + p.path("admin.sock"), Calls: p.path("calls.jsonl"), NodeID: "node-1", Seed: 1, Mode: "all", Grace: 10 * time.Second,
 	}
 }
 
@@ -81,9 +81,12 @@ type driver struct {
 }
 
 // serve runs a driver in this process.
-func serve(tb testing.TB, p place) *driver {
+func serve(tb testing.TB, p place, change ...func(*command.Options)) *driver {
 	tb.Helper()
 	o := p.options()
+	for _, f := range change {
+		f(&o)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- command.Serve(ctx, o, slog.New(slog.NewTextHandler(io.Discard, nil))) }()
@@ -121,12 +124,13 @@ func (d *driver) ready() {
 	}
 }
 
-// start runs a driver as a process of its own and returns it with a function that kills it.
-func start(tb testing.TB, p place) (*driver, func()) {
+// start runs a driver as a process of its own, with more flags, and returns it with a function that kills it.
+func start(tb testing.TB, p place, more ...string) (*driver, func()) {
 	tb.Helper()
 	o := p.options()
 	cmd := exec.Command(os.Args[0], "serve", "--config", o.Config, "--endpoint", o.Endpoint, "--state", o.State,
 		"--admin", o.Admin, "--calls", o.Calls, "--node-id", o.NodeID)
+	cmd.Args = append(cmd.Args, more...)
 	cmd.Env = append(os.Environ(), asPoold+"=1")
 	var errs bytes.Buffer
 	cmd.Stderr = &errs

@@ -40,5 +40,10 @@ func listen(ctx context.Context, flag, path string) (net.Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", flag, err)
 	}
+	// Whoever is in the socket's group may call: where a Pod's containers share a group (fsGroup), but not a user, that is how they meet.
+	if err := os.Chmod(path, 0o660); err != nil {
+		l.Close()
+		return nil, fmt.Errorf("%s: %w", flag, err)
+	}
 	return l, nil
 }

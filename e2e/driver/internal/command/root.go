@@ -23,7 +23,7 @@ func New() *cobra.Command {
 		Args:          cobra.NoArgs,
 	}
 	root.CompletionOptions.DisableDefaultCmd = true
-	root.AddCommand(newServe(), newVolumes(), newSnapshots(), newPools(), newCalls(), newFaults(), newFault(), newResize())
+	root.AddCommand(newServe(), newVolumes(), newSnapshots(), newPools(), newCalls(), newFaults(), newFault(), newResize(), newRelease())
 	return root
 }
 

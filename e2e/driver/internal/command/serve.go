@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"runtime/debug"
 	"time"
 
@@ -19,9 +18,8 @@ import (
 	"github.com/berth-csi/berth/e2e/driver/internal/calls"
 	"github.com/berth-csi/berth/e2e/driver/internal/config"
 	"github.com/berth-csi/berth/e2e/driver/internal/csidriver"
-	"github.com/berth-csi/berth/e2e/driver/internal/data"
 	"github.com/berth-csi/berth/e2e/driver/internal/fault"
-	"github.com/berth-csi/berth/e2e/driver/internal/state"
+	"github.com/berth-csi/berth/e2e/driver/internal/registration"
 )
 
 // Options are the flags of serve.
@@ -31,9 +29,16 @@ type Options struct {
 	State    string
 	Admin    string // "" for no admin socket
 	Calls    string // "" for no call log
-	NodeID   string
 	Seed     uint64 // of the faults' probabilities and jitter
 	Grace    time.Duration
+
+	Mode         string // modeAll, modeController or modeNode
+	Mount        bool
+	NodeID       string
+	NodeSegments map[string]string // in place of those in the configuration
+	Registration string            // "" for no registration
+	// KubeletEndpoint is the path of Endpoint as the kubelet sees it.
+	KubeletEndpoint string
 }
 
 func newServe() *cobra.Command {
@@ -51,7 +56,12 @@ func newServe() *cobra.Command {
 	f.StringVar(&o.State, "state", "", "directory for volumes and what is known about them")
 	f.StringVar(&o.Admin, "admin", "", "where to serve the admin endpoints, unix:///DIR/admin.sock (default nowhere)")
 	f.StringVar(&o.Calls, "calls", "", "file that gets a JSON line for each call (default none)")
+	f.StringVar(&o.Mode, "mode", modeAll, "services to serve beside identity: all, controller, or node")
+	f.BoolVar(&o.Mount, "mount", false, "mount volumes where they are published, as root (always with --mode=node)")
 	f.StringVar(&o.NodeID, "node-id", host, "id of this node")
+	f.StringToStringVar(&o.NodeSegments, "node-segments", nil, "topology of this node, KEY=VALUE[,KEY=VALUE] (default as in the configuration)")
+	f.StringVar(&o.Registration, "registration-socket", "", "where the kubelet looks for drivers, unix:///var/lib/kubelet/plugins_registry/NAME.sock (default: do not register)")
+	f.StringVar(&o.KubeletEndpoint, "kubelet-endpoint", "", "path of the CSI socket on the node, to tell the kubelet")
 	f.Uint64Var(&o.Seed, "seed", 1, "seed of the faults' probabilities and jitter")
 	f.DurationVar(&o.Grace, "grace", 10*time.Second, "how long calls may take to finish when stopping")
 	for _, name := range []string{"config", "endpoint", "state"} {
@@ -70,29 +80,21 @@ func Serve(ctx context.Context, o Options, log *slog.Logger) (err error) {
 	if err != nil {
 		return err
 	}
-	if o.NodeID == "" {
-		return errors.New("--node-id: is empty")
+	if err := o.checkRole(&c); err != nil {
+		return err
 	}
-	store, err := state.Open(o.State, c.Pools)
+	parts := csidriver.Parts{Config: c, NodeID: o.NodeID, Version: version(), Faults: fault.NewList(csidriver.Methods(), o.Seed), Log: log}
+	closeState, err := o.openState(&parts)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, store.Close()) }()
-	files, err := openData(o.State, c.Data, store)
-	if err != nil {
+	defer func() { err = errors.Join(err, closeState()) }()
+	if parts.Calls, err = calls.Open(o.Calls); err != nil {
 		return err
 	}
-	record, err := calls.Open(o.Calls)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, record.Close()) }()
-	faults := fault.NewList(csidriver.Methods(), o.Seed)
-	driver := csidriver.New(csidriver.Parts{
-		Config: c, NodeID: o.NodeID, Version: version(), Store: store, Data: files, Faults: faults, Calls: record, Log: log,
-	})
-	var web *http.Server
-	var webListener net.Listener
+	defer func() { err = errors.Join(err, parts.Calls.Close()) }()
+	driver := csidriver.New(parts)
+	s := servers{driver: driver, csi: driver.Server(), grace: o.Grace, log: log}
 	if o.Admin != "" {
 		path, err := socketPath("--admin", o.Admin)
 		if err != nil {
@@ -101,51 +103,56 @@ func Serve(ctx context.Context, o Options, log *slog.Logger) (err error) {
 		if path == endpoint {
 			return fmt.Errorf("--admin: is the same socket as --endpoint")
 		}
-		if webListener, err = listen(ctx, "--admin", path); err != nil {
+		if s.webListener, err = listen(ctx, "--admin", path); err != nil {
 			return err
 		}
-		defer webListener.Close()
-		web = admin.NewServer(admin.Sources{Store: store, Faults: faults, Calls: record})
+		defer s.webListener.Close()
+		s.web = admin.NewServer(admin.Sources{Store: parts.Store, Faults: parts.Faults, Calls: parts.Calls})
 	}
-	listener, err := listen(ctx, "--endpoint", endpoint)
-	if err != nil {
+	if s.listener, err = listen(ctx, "--endpoint", endpoint); err != nil {
 		return err
 	}
-	log.Info("serving", "driver", c.DriverName, "endpoint", endpoint, "pools", len(c.Pools), "volumes", len(store.Volumes()), "node", o.NodeID)
-	return run(ctx, servers{driver: driver, csi: driver.Server(), listener: listener, web: web, webListener: webListener, grace: o.Grace, log: log})
-}
-
-func openData(dir string, kind config.Data, store *state.Store) (data.Dir, error) {
-	kinds := map[config.Data]data.Kind{config.Directory: data.Directories, config.Sparse: data.SparseFiles, config.None: data.Nothing}
-	files, err := data.Open(filepath.Clean(dir), kinds[kind])
-	if err != nil {
-		return data.Dir{}, err
+	defer s.listener.Close()
+	if o.Registration != "" {
+		path, err := socketPath("--registration-socket", o.Registration)
+		if err != nil {
+			return err
+		}
+		if s.registrationListener, err = listen(ctx, "--registration-socket", path); err != nil {
+			return err
+		}
+		defer s.registrationListener.Close()
+		s.registration = registration.NewServer(registration.Plugin{Driver: c.DriverName, Endpoint: o.KubeletEndpoint}, log)
 	}
-	return files, files.Sweep(
-		func(id string) bool { return store.Volume(id) != nil },
-		func(id string) bool { return store.Snapshot(id) != nil },
-	)
+	log.Info("serving", "driver", c.DriverName, "mode", o.Mode, "mounts", o.mounts(), "endpoint", endpoint, "pools", len(c.Pools), "node", o.NodeID)
+	return run(ctx, s)
 }
 
-// servers is what run starts and stops. web may be nil.
+// servers is what run starts and stops. web and registration may be nil.
 type servers struct {
-	driver      *csidriver.Driver
-	csi         *grpc.Server
-	listener    net.Listener
-	web         *http.Server
-	webListener net.Listener
-	grace       time.Duration
-	log         *slog.Logger
+	driver               *csidriver.Driver
+	csi                  *grpc.Server
+	listener             net.Listener
+	web                  *http.Server
+	webListener          net.Listener
+	registration         *grpc.Server
+	registrationListener net.Listener
+	grace                time.Duration
+	log                  *slog.Logger
 }
 
-// run serves until ctx ends or a server fails, and returns when both servers have stopped.
+// run serves until ctx ends or a server fails, and returns when all servers have stopped.
 func run(ctx context.Context, s servers) error {
-	ended := make(chan error, 2)
+	ended := make(chan error, 3)
 	running := 1
 	go func() { ended <- s.csi.Serve(s.listener) }()
 	if s.web != nil {
 		running++
 		go func() { ended <- s.web.Serve(s.webListener) }()
+	}
+	if s.registration != nil {
+		running++
+		go func() { ended <- s.registration.Serve(s.registrationListener) }()
 	}
 	var errs []error
 	select {
@@ -154,6 +161,9 @@ func run(ctx context.Context, s servers) error {
 	case err := <-ended:
 		running--
 		errs = append(errs, err)
+	}
+	if s.registration != nil { // first: the kubelet shall not call a driver that is about to end
+		s.registration.Stop()
 	}
 	s.driver.Stop()
 	stopCSI(s.csi, s.grace)

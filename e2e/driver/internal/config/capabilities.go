@@ -52,11 +52,27 @@ func ControllerRPCs() []csipb.ControllerServiceCapability_RPC_Type {
 	}
 }
 
+// NodeRPCs are the node capabilities poold implements when it mounts.
+func NodeRPCs() []csipb.NodeServiceCapability_RPC_Type {
+	return []csipb.NodeServiceCapability_RPC_Type{
+		csipb.NodeServiceCapability_RPC_STAGE_UNSTAGE_VOLUME,
+		csipb.NodeServiceCapability_RPC_GET_VOLUME_STATS,
+		csipb.NodeServiceCapability_RPC_EXPAND_VOLUME,
+		csipb.NodeServiceCapability_RPC_SINGLE_NODE_MULTI_WRITER,
+	}
+}
+
+// NodeRPC names a node capability.
+func NodeRPC(t csipb.NodeServiceCapability_RPC_Type) Capability { return Capability(t.String()) }
+
 // capabilities is everything poold can do, without the named ones.
 func capabilities(without []string) (Capabilities, error) {
 	all := Capabilities{ControllerService: true, AccessibilityConstraints: true, OnlineExpansion: true}
 	for _, t := range ControllerRPCs() {
 		all[ControllerRPC(t)] = true
+	}
+	for _, t := range NodeRPCs() {
+		all[NodeRPC(t)] = true
 	}
 	names := slices.Sorted(maps.Keys(all))
 	for i, name := range without {

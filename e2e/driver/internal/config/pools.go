@@ -129,6 +129,19 @@ func (f file) pools(topology bool) ([]pool.Spec, error) {
 	return specs, nil
 }
 
+// CheckSegments says what is wrong with topology segments, if anything is.
+func CheckSegments(field string, segments map[string]string) error {
+	for _, k := range slices.Sorted(maps.Keys(segments)) {
+		if !segmentKey.MatchString(k) {
+			return fmt.Errorf("%s: %q is not a topology key", field, k)
+		}
+		if !segmentValue.MatchString(segments[k]) {
+			return fmt.Errorf("%s[%s]: %q is not a topology value", field, k, segments[k])
+		}
+	}
+	return nil
+}
+
 func (p poolSection) spec(field string, topology bool) (pool.Spec, error) {
 	if topology && len(p.Segments) == 0 {
 		return pool.Spec{}, fmt.Errorf("%s.segments: is missing", field)
@@ -136,13 +149,8 @@ func (p poolSection) spec(field string, topology bool) (pool.Spec, error) {
 	if !topology && len(p.Segments) > 0 {
 		return pool.Spec{}, fmt.Errorf("%s.segments: must be left out when topology is false", field)
 	}
-	for _, k := range slices.Sorted(maps.Keys(p.Segments)) {
-		if !segmentKey.MatchString(k) {
-			return pool.Spec{}, fmt.Errorf("%s.segments: %q is not a topology key", field, k)
-		}
-		if !segmentValue.MatchString(p.Segments[k]) {
-			return pool.Spec{}, fmt.Errorf("%s.segments[%s]: %q is not a topology value", field, k, p.Segments[k])
-		}
+	if err := CheckSegments(field+".segments", p.Segments); err != nil {
+		return pool.Spec{}, err
 	}
 	size, err := p.Size.bytes(field+".size", false)
 	if err != nil {

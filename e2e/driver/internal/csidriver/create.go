@@ -26,7 +26,7 @@ func (d *Driver) CreateVolume(ctx context.Context, r *csipb.CreateVolumeRequest)
 	if existing != nil {
 		return &csipb.CreateVolumeResponse{Volume: d.volume(existing)}, nil
 	}
-	if err := d.Data.Create(ctx, fresh.ID, fresh.Bytes, data.Origin(want.Source)); err != nil {
+	if err := d.Data.Create(ctx, data.New{ID: fresh.ID, Bytes: fresh.Bytes, Block: fresh.Block(), From: data.Origin(want.Source)}); err != nil {
 		d.Store.Abandon(fresh)
 		if ctx.Err() != nil {
 			return nil, status.FromContextError(ctx.Err()).Err()

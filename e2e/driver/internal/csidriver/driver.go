@@ -19,19 +19,25 @@ import (
 	"github.com/berth-csi/berth/e2e/driver/internal/config"
 	"github.com/berth-csi/berth/e2e/driver/internal/data"
 	"github.com/berth-csi/berth/e2e/driver/internal/fault"
+	"github.com/berth-csi/berth/e2e/driver/internal/node"
 	"github.com/berth-csi/berth/e2e/driver/internal/state"
 )
 
-// Parts is what a Driver works with. All fields are needed.
+// Parts is what a Driver works with. All fields are needed but those that say otherwise.
 type Parts struct {
 	Config  config.Config
 	NodeID  string
 	Version string
-	Store   *state.Store
+	Store   *state.Store // nil: no controller service
 	Data    data.Dir
 	Faults  *fault.List
 	Calls   *calls.Log
 	Log     *slog.Logger
+	// NodeService: the node service is served. Node mounts; without, target paths are made and nothing is mounted.
+	NodeService bool
+	Node        *node.Node
+	// Mounted: volumes are mounted on nodes, by this process or by others.
+	Mounted bool
 }
 
 // Driver serves the identity, controller and node services. Make one with New.
@@ -51,12 +57,16 @@ func New(parts Parts) *Driver {
 	return &Driver{Parts: parts, inflight: newInflight(), stopping: make(chan struct{})}
 }
 
-// Server is a gRPC server with the driver's services, ready to serve a listener.
+// Server is a gRPC server with those of the driver's services that there are, ready to serve a listener.
 func (d *Driver) Server() *grpc.Server {
 	s := grpc.NewServer(grpc.Creds(keepConn{}), grpc.UnaryInterceptor(d.intercept), grpc.MaxRecvMsgSize(maxMessage))
 	csipb.RegisterIdentityServer(s, d)
-	csipb.RegisterControllerServer(s, d)
-	csipb.RegisterNodeServer(s, d)
+	if d.Store != nil {
+		csipb.RegisterControllerServer(s, d)
+	}
+	if d.NodeService {
+		csipb.RegisterNodeServer(s, d)
+	}
 	return s
 }
 

@@ -65,6 +65,7 @@ func (d *Driver) claimOf(req any) claim {
 		return claim{own: d.snapshotKey(r.GetSnapshotId())}
 	case *csipb.DeleteVolumeRequest, *csipb.ControllerExpandVolumeRequest, *csipb.ControllerModifyVolumeRequest,
 		*csipb.ControllerPublishVolumeRequest, *csipb.ControllerUnpublishVolumeRequest,
+		*csipb.NodeStageVolumeRequest, *csipb.NodeUnstageVolumeRequest, *csipb.NodeExpandVolumeRequest,
 		*csipb.NodePublishVolumeRequest, *csipb.NodeUnpublishVolumeRequest:
 		return claim{own: d.volumeKey(r.(interface{ GetVolumeId() string }).GetVolumeId())}
 	default:
@@ -73,8 +74,10 @@ func (d *Driver) claimOf(req any) claim {
 }
 
 func (d *Driver) volumeKey(id string) string {
-	if v := d.Store.Volume(id); v != nil {
-		return volumeNameKey(v.Name)
+	if d.Store != nil {
+		if v := d.Store.Volume(id); v != nil {
+			return volumeNameKey(v.Name)
+		}
 	}
 	return key("volume id ", id)
 }

@@ -3,6 +3,7 @@ package csidriver
 import (
 	"context"
 	"path"
+	"slices"
 	"time"
 
 	csipb "github.com/container-storage-interface/spec/lib/go/csi"
@@ -145,7 +146,18 @@ var required = map[string]csipb.ControllerServiceCapability_RPC_Type{
 	"ControllerModifyVolume":    csipb.ControllerServiceCapability_RPC_MODIFY_VOLUME,
 }
 
+// requiredOnNode is the same for the node service, whose other methods are always there.
+var requiredOnNode = map[string]csipb.NodeServiceCapability_RPC_Type{
+	"NodeStageVolume":    csipb.NodeServiceCapability_RPC_STAGE_UNSTAGE_VOLUME,
+	"NodeUnstageVolume":  csipb.NodeServiceCapability_RPC_STAGE_UNSTAGE_VOLUME,
+	"NodeGetVolumeStats": csipb.NodeServiceCapability_RPC_GET_VOLUME_STATS,
+	"NodeExpandVolume":   csipb.NodeServiceCapability_RPC_EXPAND_VOLUME,
+}
+
 func (d *Driver) serves(method, full string) bool {
+	if capability, limited := requiredOnNode[method]; limited {
+		return slices.Contains(d.nodeRPCs(), capability)
+	}
 	if path.Dir(full) == "/"+csipb.Controller_ServiceDesc.ServiceName && !d.has(config.ControllerService) {
 		return false
 	}

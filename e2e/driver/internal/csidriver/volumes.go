@@ -18,6 +18,15 @@ func (d *Driver) DeleteVolume(_ context.Context, r *csipb.DeleteVolumeRequest) (
 	if r.GetVolumeId() == "" {
 		return nil, invalid("volume_id is missing")
 	}
+	if d.Mounted {
+		user, err := d.Data.UsedBy(r.GetVolumeId())
+		if err != nil {
+			return nil, failed(err)
+		}
+		if user != "" {
+			return nil, status.Errorf(codes.FailedPrecondition, "volume %q is staged or published on node %q", r.GetVolumeId(), user)
+		}
+	}
 	gone, no, err := d.Store.Delete(r.GetVolumeId())
 	if no != nil {
 		return nil, refused(no)
@@ -33,7 +42,7 @@ func (d *Driver) DeleteVolume(_ context.Context, r *csipb.DeleteVolumeRequest) (
 	return &csipb.DeleteVolumeResponse{}, nil
 }
 
-// ControllerExpandVolume implements csipb.ControllerServer. No expansion on the node is needed: nothing is mounted.
+// ControllerExpandVolume implements csipb.ControllerServer. Expansion on the node is for block volumes: their device has the size that its file had.
 func (d *Driver) ControllerExpandVolume(_ context.Context, r *csipb.ControllerExpandVolumeRequest) (*csipb.ControllerExpandVolumeResponse, error) {
 	if r.GetVolumeId() == "" {
 		return nil, invalid("volume_id is missing")
@@ -61,7 +70,7 @@ func (d *Driver) ControllerExpandVolume(_ context.Context, r *csipb.ControllerEx
 	if err := d.Data.Grow(v.ID, v.Bytes); err != nil {
 		return nil, failed(err)
 	}
-	return &csipb.ControllerExpandVolumeResponse{CapacityBytes: v.Bytes}, nil
+	return &csipb.ControllerExpandVolumeResponse{CapacityBytes: v.Bytes, NodeExpansionRequired: d.Mounted && v.Block()}, nil
 }
 
 // ControllerModifyVolume implements csipb.ControllerServer.

@@ -9,9 +9,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
+	"syscall"
 )
 
-// Kind is how new volumes are made.
+// Kind is how new volumes are made, or what one is.
 type Kind int
 
 const (
@@ -20,7 +22,8 @@ const (
 	SparseFiles
 )
 
-// Dir is the directory with all data of a driver. Calls for different ids may run concurrently.
+// Dir is the directory with all data of a driver. Calls for different ids may run concurrently, also from several processes: a controller makes
+// volumes, and the node plugins that see the same directory mount them and leave word that they do.
 type Dir struct {
 	root string
 	kind Kind
@@ -29,7 +32,7 @@ type Dir struct {
 // Open prepares a directory.
 func Open(root string, kind Kind) (Dir, error) {
 	d := Dir{root: root, kind: kind}
-	for _, sub := range []string{d.volumes(), d.snapshots()} {
+	for _, sub := range []string{d.volumes(), d.snapshots(), d.uses()} {
 		if err := os.MkdirAll(sub, 0o700); err != nil {
 			return Dir{}, fmt.Errorf("create data directory: %w", err)
 		}
@@ -39,14 +42,24 @@ func Open(root string, kind Kind) (Dir, error) {
 
 func (d Dir) volumes() string           { return filepath.Join(d.root, "volumes") }
 func (d Dir) snapshots() string         { return filepath.Join(d.root, "snapshots") }
+func (d Dir) uses() string              { return filepath.Join(d.root, "uses") }
 func (d Dir) volume(id string) string   { return filepath.Join(d.volumes(), id) }
 func (d Dir) snapshot(id string) string { return filepath.Join(d.snapshots(), id) }
 
 // Origin names what a volume is copied from; the zero value is nothing.
 type Origin struct{ VolumeID, SnapshotID string }
 
-// Create makes the data of a volume. If it fails, what it made so far is removed.
-func (d Dir) Create(ctx context.Context, id string, bytes int64, from Origin) (err error) {
+// New is what is asked for. A block volume is a file, also where others are directories.
+type New struct {
+	ID    string
+	Bytes int64
+	Block bool
+	From  Origin
+}
+
+// Create makes the data of a volume. If it fails, what it made so far is removed. A copy is of the kind that its origin is.
+func (d Dir) Create(ctx context.Context, want New) (err error) {
+	id, bytes, from := want.ID, want.Bytes, want.From
 	path := d.volume(id)
 	defer func() {
 		if err != nil {
@@ -58,10 +71,13 @@ func (d Dir) Create(ctx context.Context, id string, bytes int64, from Origin) (e
 		err = copyAll(ctx, d.volume(from.VolumeID), path)
 	case from.SnapshotID != "":
 		err = copyAll(ctx, d.snapshot(from.SnapshotID), path)
-	case d.kind == Directories:
-		return os.Mkdir(path, 0o700)
-	case d.kind == SparseFiles:
-		return makeSparse(path, bytes)
+	case d.kind == Directories && !want.Block:
+		if err = os.Mkdir(path, 0o755); err == nil {
+			err = os.Chmod(path, 0o755) // as a new file system's, whatever the process's umask
+		}
+		return err
+	case d.kind == SparseFiles, d.kind == Directories:
+		return makeSparse(path, sectors(bytes))
 	default:
 		return nil
 	}
@@ -74,17 +90,46 @@ func (d Dir) Create(ctx context.Context, id string, bytes int64, from Origin) (e
 // Grow makes a sparse file as large as its volume. There is nothing to do for other kinds, and never anything to shrink.
 func (d Dir) Grow(id string, bytes int64) error {
 	info, err := os.Stat(d.volume(id))
-	if errors.Is(err, fs.ErrNotExist) || (err == nil && (info.IsDir() || info.Size() >= bytes)) {
+	if errors.Is(err, fs.ErrNotExist) || (err == nil && (info.IsDir() || info.Size() >= sectors(bytes))) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	return os.Truncate(d.volume(id), bytes)
+	return os.Truncate(d.volume(id), sectors(bytes))
+}
+
+// sectors rounds up to what a block device is counted in, so that none is smaller than its volume.
+func sectors(bytes int64) int64 {
+	const sector = 4096
+	return (bytes + sector - 1) / sector * sector
 }
 
 // Remove removes the data of a volume, if there is any.
 func (d Dir) Remove(id string) error { return os.RemoveAll(d.volume(id)) }
+
+// isName says whether an id can be the name of a file, and of one in our directory only.
+func isName(id string) bool {
+	return id != "" && id != "." && id != ".." && !strings.ContainsAny(id, "/\x00")
+}
+
+// Volume is where the data of a volume is, and of what kind; Nothing if there is none. The id may be anything: it comes from a caller.
+func (d Dir) Volume(id string) (string, Kind, error) {
+	if !isName(id) {
+		return "", Nothing, nil
+	}
+	info, err := os.Lstat(d.volume(id))
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENAMETOOLONG):
+		return "", Nothing, nil
+	case err != nil:
+		return "", Nothing, err
+	case info.IsDir():
+		return d.volume(id), Directories, nil
+	default:
+		return d.volume(id), SparseFiles, nil
+	}
+}
 
 // Snapshot copies a volume's data for a snapshot. If it fails, what it copied so far is removed.
 func (d Dir) Snapshot(ctx context.Context, id, volumeID string) error {

@@ -207,11 +207,14 @@ func decideTarget(v *Volume, path string, want Publication) (already bool, no *R
 		}
 		return true, nil
 	}
-	if len(v.Targets) > 0 && !multiNode(want.Capability) && want.Capability.Mode != "SINGLE_NODE_MULTI_WRITER" {
+	if len(v.Targets) > 0 && !want.Capability.Shared() {
 		return false, refuse(InUse, "volume %q is published at another path and %s allows one", v.ID, want.Capability.Mode)
 	}
 	return false, nil
 }
+
+// Shared says whether a volume may be published at several paths of a node.
+func (c Capability) Shared() bool { return multiNode(c) || c.Mode == "SINGLE_NODE_MULTI_WRITER" }
 
 func multiNode(c Capability) bool {
 	return c.Mode == "MULTI_NODE_READER_ONLY" || c.Mode == "MULTI_NODE_SINGLE_WRITER" || c.Mode == "MULTI_NODE_MULTI_WRITER"

@@ -58,6 +58,11 @@ func (v *Volume) Nodes() []string { return slices.Sorted(maps.Keys(v.Published))
 // Supports says whether the volume was created to be used like that.
 func (v *Volume) Supports(c Capability) bool { return slices.Contains(v.Capabilities, c) }
 
+// Block says whether the volume is there to be used as a device, perhaps among others.
+func (v *Volume) Block() bool {
+	return slices.ContainsFunc(v.Capabilities, func(c Capability) bool { return c.Block })
+}
+
 func (v *Volume) pool() pool.Key { return pool.KeyOf(v.Segments) }
 
 // Snapshot is a snapshot as recorded. It is independent of its source, which may be gone.
