@@ -170,7 +170,7 @@ update-flags: ## write docs/flags.md anew, from the flags that there are
 
 .PHONY: test-driver
 test-driver: export CGO_ENABLED := 1
-test-driver: ## test the CSI driver that the whole-system tests use
+test-driver: ## test the CSI driver that the whole-system tests use; as root, what it mounts, too
 	@$(call dependencies,driver dependencies (race detector),-C=e2e/driver -race,./...)
 	go test -C=e2e/driver -race -vet=off ./...
 

@@ -55,7 +55,7 @@ func store(path string, content []byte) (err error) {
 	defer func() {
 		if err != nil {
 			file.Close()
-			os.Remove(file.Name()) //nolint:errcheck // the error that led here is told
+			os.Remove(file.Name())
 		}
 	}()
 	if _, err := file.Write(content); err != nil {

@@ -94,7 +94,7 @@ func (b *billing) add(id string, p *v2_3.Package) {
 }
 
 // notInID is what an identifier of SPDX may not contain (7.2 Package SPDX identifier).
-var notInID = regexp.MustCompile(`[^A-Za-z0-9.-]+`) //nolint:gochecknoglobals // never changes
+var notInID = regexp.MustCompile(`[^A-Za-z0-9.-]+`)
 
 // module adds one, unless it is there, and returns its identifier.
 func (b *billing) module(m *debug.Module) string {

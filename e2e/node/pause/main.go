@@ -17,7 +17,7 @@ func main() {
 		}
 		// One signal may stand for several children.
 		for {
-			if pid, err := syscall.Wait4(-1, nil, syscall.WNOHANG, nil); pid <= 0 && err != syscall.EINTR { //nolint:errorlint // a number, never wrapped
+			if pid, err := syscall.Wait4(-1, nil, syscall.WNOHANG, nil); pid <= 0 && err != syscall.EINTR {
 				break
 			}
 		}

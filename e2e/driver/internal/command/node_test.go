@@ -133,208 +133,216 @@ func (w *world) restored(name, from string, change ...change) *csipb.Volume {
 }
 
 func TestWhatAPodWritesIsInSnapshotsAndClones(t *testing.T) {
-	inOwnMounts(t, func(t *testing.T) {
-		w := newWorld(t)
-		origin := w.controller.create("origin")
-		target := w.use(origin).at("pod", false)
-		file := filepath.Join(target, "file")
-		good(t, os.WriteFile(file, []byte("before"), 0o640))
-		good(t, os.Chmod(target, os.ModeSetgid|0o775))
-		good(t, os.Chown(file, 1000, 2000))
-		restored := w.restored("restored", origin.GetVolumeId())
-		clone := w.controller.create("clone", from(origin.GetVolumeId()))
-		good(t, os.WriteFile(file, []byte("after"), 0o640))
-		for name, v := range map[string]*csipb.Volume{"restored": restored, "clone": clone} {
-			got := w.use(v).at(name, false)
-			content, err := os.ReadFile(filepath.Join(got, "file"))
-			good(t, err)
-			if string(content) != "before" {
-				t.Errorf("%s: has %q", name, content)
-			}
-			info, err := os.Stat(filepath.Join(got, "file"))
-			good(t, err)
-			if owner := info.Sys().(*syscall.Stat_t); owner.Uid != 1000 || owner.Gid != 2000 || info.Mode() != 0o640 {
-				t.Errorf("%s: the file is %d:%d's, with mode %v", name, owner.Uid, owner.Gid, info.Mode())
-			}
-			if info, err = os.Stat(got); err != nil || info.Mode() != os.ModeDir|os.ModeSetgid|0o775 {
-				t.Errorf("%s: the volume has mode %v (%v)", name, info.Mode(), err)
-			}
+	if !inOwnMounts(t) {
+		return
+	}
+	w := newWorld(t)
+	origin := w.controller.create("origin")
+	target := w.use(origin).at("pod", false)
+	file := filepath.Join(target, "file")
+	good(t, os.WriteFile(file, []byte("before"), 0o640))
+	good(t, os.Chmod(target, os.ModeSetgid|0o775))
+	good(t, os.Chown(file, 1000, 2000))
+	restored := w.restored("restored", origin.GetVolumeId())
+	clone := w.controller.create("clone", from(origin.GetVolumeId()))
+	good(t, os.WriteFile(file, []byte("after"), 0o640))
+	for name, v := range map[string]*csipb.Volume{"restored": restored, "clone": clone} {
+		got := w.use(v).at(name, false)
+		content, err := os.ReadFile(filepath.Join(got, "file"))
+		good(t, err)
+		if string(content) != "before" {
+			t.Errorf("%s: has %q", name, content)
 		}
-	})
+		info, err := os.Stat(filepath.Join(got, "file"))
+		good(t, err)
+		if owner := info.Sys().(*syscall.Stat_t); owner.Uid != 1000 || owner.Gid != 2000 || info.Mode() != 0o640 {
+			t.Errorf("%s: the file is %d:%d's, with mode %v", name, owner.Uid, owner.Gid, info.Mode())
+		}
+		if info, err = os.Stat(got); err != nil || info.Mode() != os.ModeDir|os.ModeSetgid|0o775 {
+			t.Errorf("%s: the volume has mode %v (%v)", name, info.Mode(), err)
+		}
+	}
 }
 
 func TestAVolumeIsMountedAsAskedForAndOnce(t *testing.T) {
-	inOwnMounts(t, func(t *testing.T) {
-		w := newWorld(t)
-		u := w.use(w.controller.create("v"))
-		hasCode(t, u.publish("early", false), codes.FailedPrecondition)
-		target := u.at("pod", true)
-		if err := os.WriteFile(filepath.Join(target, "file"), nil, 0o600); !errors.Is(err, syscall.EROFS) {
-			t.Errorf("writing to what is read-only: %v", err)
-		}
-		good(t, u.stage())
-		good(t, u.publish("pod", true))
-		hasCode(t, u.publish("pod", false), codes.AlreadyExists)
-		hasCode(t, u.publish("another", false), codes.FailedPrecondition)
-		hasCode(t, u.unstage(), codes.FailedPrecondition)
-		good(t, u.unpublish("pod"))
-		good(t, u.unpublish("pod"))
-		if _, err := os.Stat(target); !errors.Is(err, os.ErrNotExist) {
-			t.Errorf("the target path is left: %v", err)
-		}
-		good(t, u.unstage())
-		good(t, u.unstage())
-		good(t, u.remove())
-		good(t, u.unpublish("pod"))
-	})
+	if !inOwnMounts(t) {
+		return
+	}
+	w := newWorld(t)
+	u := w.use(w.controller.create("v"))
+	hasCode(t, u.publish("early", false), codes.FailedPrecondition)
+	target := u.at("pod", true)
+	if err := os.WriteFile(filepath.Join(target, "file"), nil, 0o600); !errors.Is(err, syscall.EROFS) {
+		t.Errorf("writing to what is read-only: %v", err)
+	}
+	good(t, u.stage())
+	good(t, u.publish("pod", true))
+	hasCode(t, u.publish("pod", false), codes.AlreadyExists)
+	hasCode(t, u.publish("another", false), codes.FailedPrecondition)
+	hasCode(t, u.unstage(), codes.FailedPrecondition)
+	good(t, u.unpublish("pod"))
+	good(t, u.unpublish("pod"))
+	if _, err := os.Stat(target); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the target path is left: %v", err)
+	}
+	good(t, u.unstage())
+	good(t, u.unstage())
+	good(t, u.remove())
+	good(t, u.unpublish("pod"))
 }
 
 func TestAVolumeInUseIsNotDeleted(t *testing.T) {
-	inOwnMounts(t, func(t *testing.T) {
-		w := newWorld(t)
-		u := w.use(w.controller.create("v"))
-		u.at("pod", false)
-		hasCode(t, u.remove(), codes.FailedPrecondition)
-		good(t, u.unpublish("pod"))
-		hasCode(t, u.remove(), codes.FailedPrecondition)
-		good(t, u.unstage())
-		good(t, u.remove())
-		hasCode(t, u.stage(), codes.NotFound)
-	})
+	if !inOwnMounts(t) {
+		return
+	}
+	w := newWorld(t)
+	u := w.use(w.controller.create("v"))
+	u.at("pod", false)
+	hasCode(t, u.remove(), codes.FailedPrecondition)
+	good(t, u.unpublish("pod"))
+	hasCode(t, u.remove(), codes.FailedPrecondition)
+	good(t, u.unstage())
+	good(t, u.remove())
+	hasCode(t, u.stage(), codes.NotFound)
 }
 
 // TestANodePluginThatWasKilledGoesOn: nothing is known but what is mounted, so nothing is forgotten.
 func TestANodePluginThatWasKilledGoesOn(t *testing.T) {
-	inOwnMounts(t, func(t *testing.T) {
-		w := newWorld(t)
-		u := w.use(w.controller.create("v"))
-		target := u.at("pod", false)
-		good(t, os.WriteFile(filepath.Join(target, "file"), []byte("hello"), 0o600))
-		w.killNode()
-		w.startNode()
-		good(t, u.stage())
-		good(t, u.publish("pod", false))
-		hasCode(t, u.publish("another", false), codes.FailedPrecondition)
-		if content, err := os.ReadFile(filepath.Join(target, "file")); string(content) != "hello" {
-			t.Errorf("the Pod reads %q (%v)", content, err)
-		}
-		good(t, u.unpublish("pod"))
-		good(t, u.unstage())
-		good(t, u.remove())
-	})
+	if !inOwnMounts(t) {
+		return
+	}
+	w := newWorld(t)
+	u := w.use(w.controller.create("v"))
+	target := u.at("pod", false)
+	good(t, os.WriteFile(filepath.Join(target, "file"), []byte("hello"), 0o600))
+	w.killNode()
+	w.startNode()
+	good(t, u.stage())
+	good(t, u.publish("pod", false))
+	hasCode(t, u.publish("another", false), codes.FailedPrecondition)
+	if content, err := os.ReadFile(filepath.Join(target, "file")); string(content) != "hello" {
+		t.Errorf("the Pod reads %q (%v)", content, err)
+	}
+	good(t, u.unpublish("pod"))
+	good(t, u.unstage())
+	good(t, u.remove())
 }
 
 func TestWhatIsBusyOrNotOursStays(t *testing.T) {
-	inOwnMounts(t, func(t *testing.T) {
-		w := newWorld(t)
-		u, other := w.use(w.controller.create("v")), w.use(w.controller.create("other"))
-		target := u.at("pod", false)
-		good(t, other.stage())
-		hasCode(t, other.publish("pod", false), codes.FailedPrecondition)
-		hasCode(t, other.unpublish("pod"), codes.FailedPrecondition)
-		open, err := os.Create(filepath.Join(target, "file"))
-		good(t, err)
-		hasCode(t, u.unpublish("pod"), codes.FailedPrecondition)
-		good(t, open.Close())
-		good(t, u.unpublish("pod"))
-		good(t, u.unstage())
-		good(t, other.unstage())
-	})
+	if !inOwnMounts(t) {
+		return
+	}
+	w := newWorld(t)
+	u, other := w.use(w.controller.create("v")), w.use(w.controller.create("other"))
+	target := u.at("pod", false)
+	good(t, other.stage())
+	hasCode(t, other.publish("pod", false), codes.FailedPrecondition)
+	hasCode(t, other.unpublish("pod"), codes.FailedPrecondition)
+	open, err := os.Create(filepath.Join(target, "file"))
+	good(t, err)
+	hasCode(t, u.unpublish("pod"), codes.FailedPrecondition)
+	good(t, open.Close())
+	good(t, u.unpublish("pod"))
+	good(t, u.unstage())
+	good(t, other.unstage())
 }
 
 func TestStatisticsAreOfTheFileSystem(t *testing.T) {
-	inOwnMounts(t, func(t *testing.T) {
-		w := newWorld(t)
-		u := w.use(w.controller.create("v"))
-		target := u.at("pod", false)
-		stats := func(path string) (*csipb.NodeGetVolumeStatsResponse, error) {
-			return w.node.node.NodeGetVolumeStats(t.Context(), &csipb.NodeGetVolumeStatsRequest{VolumeId: u.id, VolumePath: path})
-		}
-		got, err := stats(target)
-		good(t, err)
-		var fs syscall.Statfs_t
-		good(t, syscall.Statfs(target, &fs))
-		bytes, inodes := got.GetUsage()[0], got.GetUsage()[1]
-		if bytes.GetTotal() != int64(fs.Blocks)*fs.Bsize || bytes.GetAvailable() <= 0 || bytes.GetUsed()+bytes.GetAvailable() > bytes.GetTotal() ||
-			inodes.GetUnit() != csipb.VolumeUsage_INODES || inodes.GetTotal() != int64(fs.Files) {
-			t.Errorf("%v, of a file system of %d blocks of %d", got, fs.Blocks, fs.Bsize)
-		}
-		_, err = stats(w.paths)
-		hasCode(t, err, codes.NotFound)
-	})
+	if !inOwnMounts(t) {
+		return
+	}
+	w := newWorld(t)
+	u := w.use(w.controller.create("v"))
+	target := u.at("pod", false)
+	stats := func(path string) (*csipb.NodeGetVolumeStatsResponse, error) {
+		return w.node.node.NodeGetVolumeStats(t.Context(), &csipb.NodeGetVolumeStatsRequest{VolumeId: u.id, VolumePath: path})
+	}
+	got, err := stats(target)
+	good(t, err)
+	var fs syscall.Statfs_t
+	good(t, syscall.Statfs(target, &fs))
+	bytes, inodes := got.GetUsage()[0], got.GetUsage()[1]
+	if bytes.GetTotal() != int64(fs.Blocks)*fs.Bsize || bytes.GetAvailable() <= 0 || bytes.GetUsed()+bytes.GetAvailable() > bytes.GetTotal() ||
+		inodes.GetUnit() != csipb.VolumeUsage_INODES || inodes.GetTotal() != int64(fs.Files) {
+		t.Errorf("%v, of a file system of %d blocks of %d", got, fs.Blocks, fs.Bsize)
+	}
+	_, err = stats(w.paths)
+	hasCode(t, err, codes.NotFound)
 }
 
 func TestBlockVolumesAreDevices(t *testing.T) {
-	inOwnMounts(t, func(t *testing.T) {
-		needsLoops(t)
-		w := newWorld(t)
-		origin := w.controller.create("origin", asBlock, sized(1<<20+1))
-		u := w.use(origin, asBlock)
-		device, err := os.OpenFile(u.at("pod", false), os.O_RDWR|syscall.O_EXCL, 0)
-		good(t, err)
-		_, err = device.WriteAt([]byte("hello"), 1<<19)
-		good(t, errors.Join(err, device.Sync(), device.Close()))
+	if !inOwnMounts(t) {
+		return
+	}
+	needsLoops(t)
+	w := newWorld(t)
+	origin := w.controller.create("origin", asBlock, sized(1<<20+1))
+	u := w.use(origin, asBlock)
+	device, err := os.OpenFile(u.at("pod", false), os.O_RDWR|syscall.O_EXCL, 0)
+	good(t, err)
+	_, err = device.WriteAt([]byte("hello"), 1<<19)
+	good(t, errors.Join(err, device.Sync(), device.Close()))
 
-		restored := w.use(w.restored("restored", u.id, asBlock, sized(1<<20+1)), asBlock)
-		readonly := restored.at("restored", true)
-		content, err := os.ReadFile(readonly)
-		good(t, err)
-		if len(content) != 1<<20+4096 || !bytes.Equal(content[1<<19:1<<19+5], []byte("hello")) {
-			t.Errorf("restored are %d bytes with %q", len(content), content[1<<19:1<<19+5])
+	restored := w.use(w.restored("restored", u.id, asBlock, sized(1<<20+1)), asBlock)
+	readonly := restored.at("restored", true)
+	content, err := os.ReadFile(readonly)
+	good(t, err)
+	if len(content) != 1<<20+4096 || !bytes.Equal(content[1<<19:1<<19+5], []byte("hello")) {
+		t.Errorf("restored are %d bytes with %q", len(content), content[1<<19:1<<19+5])
+	}
+	if device, err := os.OpenFile(readonly, os.O_RDWR, 0); err == nil {
+		_, err = device.Write([]byte("x"))
+		device.Close()
+		if err == nil {
+			t.Error("what is read-only can be written")
 		}
-		if device, err := os.OpenFile(readonly, os.O_RDWR, 0); err == nil {
-			_, err = device.Write([]byte("x"))
-			device.Close()
-			if err == nil {
-				t.Error("what is read-only can be written")
-			}
-		}
-		good(t, restored.publish("restored", true))
-		hasCode(t, restored.publish("restored", false), codes.AlreadyExists)
+	}
+	good(t, restored.publish("restored", true))
+	hasCode(t, restored.publish("restored", false), codes.AlreadyExists)
 
-		asFile := w.use(origin)
-		hasCode(t, asFile.stage(), codes.InvalidArgument)
-		for _, each := range []used{u, restored} {
-			hasCode(t, each.unstage(), codes.FailedPrecondition)
-		}
-		good(t, errors.Join(u.unpublish("pod"), restored.unpublish("restored"), u.unstage(), restored.unstage(), u.remove(), restored.remove()))
-	})
+	asFile := w.use(origin)
+	hasCode(t, asFile.stage(), codes.InvalidArgument)
+	for _, each := range []used{u, restored} {
+		hasCode(t, each.unstage(), codes.FailedPrecondition)
+	}
+	good(t, errors.Join(u.unpublish("pod"), restored.unpublish("restored"), u.unstage(), restored.unstage(), u.remove(), restored.remove()))
 }
 
 func TestADeviceGrowsWithItsVolume(t *testing.T) {
-	inOwnMounts(t, func(t *testing.T) {
-		needsLoops(t)
-		w := newWorld(t)
-		block, directory := w.use(w.controller.create("block", asBlock, sized(1<<20)), asBlock), w.use(w.controller.create("directory", sized(1<<20)))
-		grow := func(u used) *csipb.ControllerExpandVolumeResponse {
-			r, err := w.controller.ctl.ControllerExpandVolume(t.Context(), &csipb.ControllerExpandVolumeRequest{
-				VolumeId: u.id, CapacityRange: &csipb.CapacityRange{RequiredBytes: 2 << 20},
-			})
-			good(t, err)
-			return r
-		}
-		onNode := func(u used, path string) int64 {
-			r, err := w.node.node.NodeExpandVolume(t.Context(), &csipb.NodeExpandVolumeRequest{VolumeId: u.id, VolumePath: path})
-			good(t, err)
-			return r.GetCapacityBytes()
-		}
-		device, path := block.at("block", false), directory.at("directory", false)
-		for u, want := range map[used]*csipb.ControllerExpandVolumeResponse{
-			block:     {CapacityBytes: 2 << 20, NodeExpansionRequired: true},
-			directory: {CapacityBytes: 2 << 20},
-		} {
-			if diff := cmp.Diff(want, grow(u), protocmp.Transform()); diff != "" {
-				t.Error(diff)
-			}
-		}
-		if got := []int64{onNode(block, device), onNode(directory, path)}; !cmp.Equal(got, []int64{2 << 20, 0}) {
-			t.Errorf("on the node they have %d", got)
-		}
-		stats, err := w.node.node.NodeGetVolumeStats(t.Context(), &csipb.NodeGetVolumeStatsRequest{VolumeId: block.id, VolumePath: device})
+	if !inOwnMounts(t) {
+		return
+	}
+	needsLoops(t)
+	w := newWorld(t)
+	block, directory := w.use(w.controller.create("block", asBlock, sized(1<<20)), asBlock), w.use(w.controller.create("directory", sized(1<<20)))
+	grow := func(u used) *csipb.ControllerExpandVolumeResponse {
+		r, err := w.controller.ctl.ControllerExpandVolume(t.Context(), &csipb.ControllerExpandVolumeRequest{
+			VolumeId: u.id, CapacityRange: &csipb.CapacityRange{RequiredBytes: 2 << 20},
+		})
 		good(t, err)
-		if got := stats.GetUsage()[0].GetTotal(); got != 2<<20 {
-			t.Errorf("the device has %d bytes", got)
+		return r
+	}
+	onNode := func(u used, path string) int64 {
+		r, err := w.node.node.NodeExpandVolume(t.Context(), &csipb.NodeExpandVolumeRequest{VolumeId: u.id, VolumePath: path})
+		good(t, err)
+		return r.GetCapacityBytes()
+	}
+	device, path := block.at("block", false), directory.at("directory", false)
+	for u, want := range map[used]*csipb.ControllerExpandVolumeResponse{
+		block:     {CapacityBytes: 2 << 20, NodeExpansionRequired: true},
+		directory: {CapacityBytes: 2 << 20},
+	} {
+		if diff := cmp.Diff(want, grow(u), protocmp.Transform()); diff != "" {
+			t.Error(diff)
 		}
-		good(t, errors.Join(block.unpublish("block"), block.unstage(), directory.unpublish("directory"), directory.unstage()))
-	})
+	}
+	if got := []int64{onNode(block, device), onNode(directory, path)}; !cmp.Equal(got, []int64{2 << 20, 0}) {
+		t.Errorf("on the node they have %d", got)
+	}
+	stats, err := w.node.node.NodeGetVolumeStats(t.Context(), &csipb.NodeGetVolumeStatsRequest{VolumeId: block.id, VolumePath: device})
+	good(t, err)
+	if got := stats.GetUsage()[0].GetTotal(); got != 2<<20 {
+		t.Errorf("the device has %d bytes", got)
+	}
+	good(t, errors.Join(block.unpublish("block"), block.unstage(), directory.unpublish("directory"), directory.unstage()))
 }

@@ -82,7 +82,7 @@ func Bind(source, target string, list []string) error {
 	if err != nil {
 		return fmt.Errorf("bind %s: %w", source, err)
 	}
-	defer unix.Close(tree) //nolint:errcheck // of a mount that is attached or given up
+	defer unix.Close(tree)
 	if attributes != (unix.MountAttr{}) {
 		if err := unix.MountSetattr(tree, "", unix.AT_EMPTY_PATH, &attributes); err != nil {
 			return fmt.Errorf("bind %s: set options %s: %w", source, strings.Join(list, ","), err)
