@@ -41,7 +41,7 @@ type series struct {
 // The metrics, in the order in which tables show them. A metric that is counted by kind has rows of its own below it,
 // named metric/kind.
 var metricOrder = []string{
-	"last_pv_seconds", "last_bound_seconds", "last_pv_gone_seconds", "p50_seconds", "p99_seconds",
+	"last_pv_seconds", "last_bound_seconds", "last_placed_seconds", "last_pv_gone_seconds", "p50_seconds", "p99_seconds",
 	"cpu_seconds", "control_plane_cpu_seconds", "peak_rss_bytes",
 	"api_writes_per_volume", "system_api_writes_per_volume", "driver_calls_per_volume", "events_lost", "api_requests",
 }
