@@ -9,6 +9,7 @@ import (
 	"time"
 
 	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
@@ -22,7 +23,10 @@ type environment struct {
 	driver       *harness.Driver
 	subject      subject
 	berthFlags   []string
+	flags        []string         // that the group's world gives every subject
+	env          []string         // that goes with them
 	process      *harness.Process // the subject's
+	metricsURL   string           // of the subject
 	client       kubernetes.Interface
 	tracker      *tracker
 	stopTracker  func() // nil until the tracker watches
@@ -34,9 +38,9 @@ func unthrottled() harness.ClientLimits { return harness.ClientLimits{QPS: 5000,
 
 // openEnvironment brings everything up in dir. Close has to be called whether or not it succeeds, if it returns an
 // environment.
-func openEnvironment(ctx context.Context, dir string, t task, berthFlags []string) (*environment, error) {
-	s, latency := subjects()[t.subject], t.latency
-	e := &environment{dir: dir, subject: s, tracker: newTracker(), berthFlags: berthFlags}
+func openEnvironment(ctx context.Context, dir string, t task, o Options) (*environment, error) {
+	s := subjects()[t.subject]
+	e := &environment{dir: dir, subject: s, tracker: newTracker(), berthFlags: o.BerthFlags}
 	limits := unthrottled()
 	if t.group.stock {
 		limits = harness.ClientLimits{}
@@ -53,10 +57,7 @@ func openEnvironment(ctx context.Context, dir string, t task, berthFlags []strin
 	if e.client, err = kubernetes.NewForConfig(config); err != nil {
 		return e, err
 	}
-	if e.driver, err = startDriver(ctx, filepath.Join(dir, "driver"), latency); err != nil {
-		return e, err
-	}
-	if err := createSurroundings(ctx, e.client, e.driver.Name); err != nil {
+	if err := e.surround(ctx, t, o); err != nil {
 		return e, err
 	}
 	watching, cancel := context.WithCancel(ctx)
@@ -68,6 +69,23 @@ func openEnvironment(ctx context.Context, dir string, t task, berthFlags []strin
 		return e, err
 	}
 	return e, nil
+}
+
+// surround starts the driver and makes what has to be there before the subject.
+func (e *environment) surround(ctx context.Context, t task, o Options) error {
+	dir, w := filepath.Join(e.dir, "driver"), t.group.world
+	var err error
+	if w == nil {
+		if e.driver, err = startDriver(ctx, dir, t.latency); err != nil {
+			return err
+		}
+		return createSurroundings(ctx, e.client, e.driver.Name)
+	}
+	if e.driver, err = harness.StartDriver(ctx, dir, w.driver(o, t.latency)); err != nil {
+		return err
+	}
+	e.flags, e.env = w.flags(o), publishingEnv()
+	return w.build(ctx, e.client, e.driver.Name, o)
 }
 
 func startDriver(ctx context.Context, dir string, latency time.Duration) (*harness.Driver, error) {
@@ -119,7 +137,7 @@ func (e *environment) clusterAdmin(ctx context.Context, name string) (string, er
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "cluster-admin"},
 		Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: harness.BerthNamespace, Name: name}},
 	}
-	if _, err := e.client.RbacV1().ClusterRoleBindings().Create(ctx, binding, metav1.CreateOptions{}); err != nil {
+	if _, err := e.client.RbacV1().ClusterRoleBindings().Create(ctx, binding, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
 		return "", fmt.Errorf("make %s cluster-admin: %w", name, err)
 	}
 	return kubeconfig, nil

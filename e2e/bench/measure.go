@@ -57,19 +57,9 @@ func (m *measurement) end(ctx context.Context, a account) ([]reading, error) {
 	if err := awaitEvents(ctx, m.e.client); err != nil {
 		return nil, err
 	}
-	w := window{m.start, time.Now()}
-	usage, err := m.e.process.Usage()
+	w, readings, err := m.costs(ctx)
 	if err != nil {
 		return nil, err
-	}
-	controlPlane, err := m.e.controlPlaneCPU(ctx)
-	if err != nil {
-		return nil, err
-	}
-	readings := []reading{
-		{"cpu_seconds", unitSeconds, (usage.CPU - m.cpu).Seconds()},
-		{"control_plane_cpu_seconds", unitSeconds, controlPlane - m.controlPlaneCPU},
-		{"peak_rss_bytes", unitBytes, float64(usage.PeakRSS)},
 	}
 	requests, err := m.e.controlPlane.Requests(ctx, harness.RequestFilter{Since: w.start, Until: w.end})
 	if err != nil {
@@ -90,4 +80,22 @@ func (m *measurement) end(ctx context.Context, a account) ([]reading, error) {
 	}
 	lost := lostEvents(events.Items, a.claims, a.events)
 	return append(readings, reading{"events_lost", unitEvents, float64(lost)}), nil
+}
+
+// costs reads the meters again, and returns the time in between.
+func (m *measurement) costs(ctx context.Context) (window, []reading, error) {
+	w := window{m.start, time.Now()}
+	usage, err := m.e.process.Usage()
+	if err != nil {
+		return w, nil, err
+	}
+	controlPlane, err := m.e.controlPlaneCPU(ctx)
+	if err != nil {
+		return w, nil, err
+	}
+	return w, []reading{
+		{"cpu_seconds", unitSeconds, (usage.CPU - m.cpu).Seconds()},
+		{"control_plane_cpu_seconds", unitSeconds, controlPlane - m.controlPlaneCPU},
+		{"peak_rss_bytes", unitBytes, float64(usage.PeakRSS)},
+	}, nil
 }

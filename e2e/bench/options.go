@@ -31,6 +31,8 @@ type Options struct {
 	Settle time.Duration
 	// Keep is the directory in which the logs and data of every run stay; empty for none.
 	Keep string
+	// Capacity is about capacity, burst and immediate-placement.
+	Capacity CapacityOptions
 	// BerthFlags are given to Berth beside those it is deployed with, to find out what a flag costs or to profile it.
 	BerthFlags []string
 }
@@ -43,6 +45,7 @@ func defaultOptions() Options {
 		Latencies: []time.Duration{0},
 		Rounds:    2,
 		Settle:    3 * time.Second,
+		Capacity:  defaultCapacityOptions(),
 	}
 }
 
@@ -51,6 +54,7 @@ func smokeOptions() Options {
 	o := defaultOptions()
 	o.Subjects = []string{subjectBerth}
 	o.Claims, o.WFFCClaims, o.StockClaims, o.StockPods, o.Rounds, o.Settle = 20, 3, 5, 5, 1, 0
+	o.Capacity = smokeCapacityOptions()
 	return o
 }
 
@@ -78,6 +82,7 @@ func (o Options) Validate() error {
 	for _, latency := range o.Latencies {
 		check(latency >= 0, "latency must not be below 0, as %s is", latency)
 	}
+	o.Capacity.validate(check)
 	check(o.Rounds > 0, "rounds must be more than 0, not %d", o.Rounds)
 	return errors.Join(errs...)
 }
@@ -97,6 +102,7 @@ func parseOptions(args []string, usage io.Writer) (Options, error) {
 	flags.IntVar(&o.StockClaims, "stock-claims", o.StockClaims, "how many claims create-stock is about")
 	flags.IntVar(&o.StockPods, "stock-pods", o.StockPods, "how many Pods wffc-stock makes at once")
 	flags.Var(durationsFlag{&o.Latencies}, "latency", "`LIST` of latencies of the driver, such as 0,50ms")
+	o.Capacity.addFlags(flags)
 	flags.IntVar(&o.Rounds, "rounds", o.Rounds, "how often every subject is measured")
 	flags.StringVar(&o.JSON, "json", "", "`FILE` to write the figures to")
 	flags.StringVar(&o.Keep, "keep", "", "`DIR` in which the logs and data of every run stay")

@@ -46,10 +46,13 @@ func plan(o Options) []task {
 		for _, latency := range o.Latencies {
 			for _, g := range groups() {
 				report := wanted(g, o.Scenarios)
-				if len(report) == 0 {
+				if len(report) == 0 || g.once && round > 1 {
 					continue
 				}
 				for _, subject := range o.Subjects {
+					if g.only != nil && !g.only(subject) {
+						continue
+					}
 					tasks = append(tasks, task{round: round, subject: subject, group: g, latency: latency, report: report})
 				}
 			}

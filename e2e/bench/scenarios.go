@@ -20,6 +20,12 @@ type group struct {
 	scenarios []scenario
 	// stock leaves the controller-manager's client its own limits, as in a cluster that nobody has tuned.
 	stock bool
+	// world is what there is instead of three zones with a large pool each; nil: those.
+	world *world
+	// once: one round is enough, since it is counts that matter.
+	once bool
+	// only says which subjects it says something about; nil: all.
+	only func(subject string) bool
 	// estimate is about how long the scenarios take with a subject.
 	estimate func(subject, Options) time.Duration
 }
@@ -82,6 +88,9 @@ func groups() []group {
 				return time.Duration(o.StockPods) * max(s.pace, stockPace)
 			},
 		},
+		capacityGroup(),
+		burstGroup(),
+		placementGroup(),
 	}
 }
 

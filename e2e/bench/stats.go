@@ -41,9 +41,12 @@ type series struct {
 // The metrics, in the order in which tables show them. A metric that is counted by kind has rows of its own below it,
 // named metric/kind.
 var metricOrder = []string{
+	"all_published_seconds", "all_published_estimate_seconds", "published", "published_too_many", "new_leader_writes",
+	"driver_calls_per_key_per_poll", "resource_exhausted", "unplaced",
 	"last_pv_seconds", "last_bound_seconds", "last_placed_seconds", "last_pv_gone_seconds", "p50_seconds", "p99_seconds",
 	"cpu_seconds", "control_plane_cpu_seconds", "peak_rss_bytes",
-	"api_writes_per_volume", "system_api_writes_per_volume", "driver_calls_per_volume", "events_lost", "api_requests",
+	"api_writes_per_volume", "system_api_writes_per_volume", "driver_calls_per_volume", "events_lost",
+	"capacity_writes", "api_writes_per_key", "driver_calls_per_key", "queue_depth", "rss_growth_bytes", "scrape_seconds", "api_requests",
 }
 
 // summarise turns the results of all runs into one series for each subject, scenario and metric. Its order is that of

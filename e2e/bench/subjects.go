@@ -18,6 +18,7 @@ import (
 const (
 	subjectBerth       = "berth"
 	subjectAdmitted    = "berth-admitted"
+	subjectUnreserved  = "berth-unreserved"
 	subjectPeerDefault = "peer-default"
 	subjectPeerTuned   = "peer-tuned"
 	subjectFloor       = "floor"
@@ -25,7 +26,7 @@ const (
 
 // subjectNames in the order of table columns, which is also that of the runs in a round.
 func subjectNames() []string {
-	return []string{subjectBerth, subjectAdmitted, subjectPeerDefault, subjectPeerTuned, subjectFloor}
+	return []string{subjectBerth, subjectAdmitted, subjectUnreserved, subjectPeerDefault, subjectPeerTuned, subjectFloor}
 }
 
 // defaultSubjects are those that are measured if nobody says which.
@@ -71,7 +72,9 @@ type subject struct {
 	// pace and deletePace are about how long it takes for a claim and for a deletion; they only serve to say how
 	// long the bench will take.
 	pace, deletePace time.Duration
-	start            func(context.Context, *environment) (*harness.Process, error)
+	// capacityPace is the same for an object that says how much room there is.
+	capacityPace time.Duration
+	start        func(context.Context, *environment) (*harness.Process, error)
 }
 
 func subjects() map[string]subject {
@@ -79,20 +82,26 @@ func subjects() map[string]subject {
 	return map[string]subject{
 		subjectBerth: {
 			binary: "berth", userAgent: berthUserAgent, events: []string{"ProvisioningSucceeded"},
-			pace: 25 * time.Millisecond, deletePace: 25 * time.Millisecond, start: startBerth,
+			pace: 25 * time.Millisecond, deletePace: 25 * time.Millisecond, capacityPace: 3 * time.Millisecond, start: startBerth,
 		},
 		subjectAdmitted: {
 			binary: "berth", userAgent: berthUserAgent, events: []string{"ProvisioningSucceeded"},
-			pace: 25 * time.Millisecond, deletePace: 25 * time.Millisecond, start: startAdmittedBerth,
+			pace: 25 * time.Millisecond, deletePace: 25 * time.Millisecond, capacityPace: 3 * time.Millisecond, start: startAdmittedBerth,
+		},
+		subjectUnreserved: {
+			binary: "berth", userAgent: berthUserAgent, events: []string{"ProvisioningSucceeded"},
+			pace: 25 * time.Millisecond, deletePace: 25 * time.Millisecond, capacityPace: 3 * time.Millisecond,
+			start: startUnreservedBerth,
 		},
 		subjectPeerDefault: {
 			binary: peerBinary, userAgent: peerUserAgent, events: peerEvents,
-			pace: 205 * time.Millisecond, deletePace: 410 * time.Millisecond, start: startPeer(),
+			pace: 205 * time.Millisecond, deletePace: 410 * time.Millisecond, capacityPace: time.Second, start: startPeer(nil),
 		},
 		subjectPeerTuned: {
 			binary: peerBinary, userAgent: peerUserAgent, events: peerEvents,
-			pace: 30 * time.Millisecond, deletePace: 45 * time.Millisecond,
-			start: startPeer("--kube-api-qps", "1000", "--kube-api-burst", "2000"),
+			pace: 30 * time.Millisecond, deletePace: 45 * time.Millisecond, capacityPace: 8 * time.Millisecond,
+			start: startPeer([]string{"--capacity-threads", "10", "--kube-api-capacity-qps", "1000", "--kube-api-capacity-burst", "2000"},
+				"--kube-api-qps", "1000", "--kube-api-burst", "2000"),
 		},
 		subjectFloor: {
 			userAgent: floorUserAgent,
@@ -107,6 +116,15 @@ const berthAccount = "berth"
 // startBerth runs Berth as it is deployed in the place of the peer: with the rights of its role, and leader election.
 func startBerth(ctx context.Context, e *environment) (*harness.Process, error) {
 	berth, err := startBerthWith(ctx, e, nil)
+	if err != nil {
+		return nil, err
+	}
+	return berth.Process, nil
+}
+
+// startUnreservedBerth runs it without holding room back for volumes that are being created.
+func startUnreservedBerth(ctx context.Context, e *environment) (*harness.Process, error) {
+	berth, err := startBerthWith(ctx, e, nil, "--capacity-reservations=off")
 	if err != nil {
 		return nil, err
 	}
@@ -132,18 +150,24 @@ func startAdmittedBerth(ctx context.Context, e *environment) (*harness.Process, 
 	})
 }
 
-func startBerthWith(ctx context.Context, e *environment, admission *harness.AdmissionOptions) (*harness.Berth, error) {
+func startBerthWith(ctx context.Context, e *environment, admission *harness.AdmissionOptions, flags ...string) (*harness.Berth, error) {
 	kubeconfig, err := harness.BerthAccount(ctx, e.controlPlane, berthAccount)
 	if err != nil {
 		return nil, err
 	}
-	return harness.StartBerth(ctx, e.dir, harness.BerthOptions{
-		Kubeconfig: kubeconfig, Socket: e.driver.Socket, LeaderElection: true, Flags: e.berthFlags, Admission: admission,
+	berth, err := harness.StartBerth(ctx, e.dir, harness.BerthOptions{
+		Kubeconfig: kubeconfig, Socket: e.driver.Socket, LeaderElection: true, Env: e.env,
+		Flags: slices.Concat(flags, e.flags, e.berthFlags), Admission: admission,
 	})
+	if err != nil {
+		return nil, err
+	}
+	e.metricsURL = berth.MetricsURL()
+	return berth, nil
 }
 
-// startPeer runs the established provisioner in the same way, which its flags allow.
-func startPeer(flags ...string) func(context.Context, *environment) (*harness.Process, error) {
+// startPeer runs the established provisioner in the same way, which its flags allow. Those about capacity are for where it publishes that.
+func startPeer(capacityFlags []string, flags ...string) func(context.Context, *environment) (*harness.Process, error) {
 	return func(ctx context.Context, e *environment) (*harness.Process, error) {
 		binary, err := harness.Binary(peerBinary)
 		if err != nil {
@@ -153,13 +177,18 @@ func startPeer(flags ...string) func(context.Context, *environment) (*harness.Pr
 		if err != nil {
 			return nil, err
 		}
+		all := slices.Concat(flags, e.flags)
+		if e.flags != nil {
+			all = append(all, capacityFlags...)
+		}
 		peer, err := harness.StartBerth(ctx, e.dir, harness.BerthOptions{
 			Name: "csi-provisioner", Binary: binary,
-			Kubeconfig: kubeconfig, Socket: e.driver.Socket, LeaderElection: true, Flags: flags,
+			Kubeconfig: kubeconfig, Socket: e.driver.Socket, LeaderElection: true, Flags: all, Env: e.env,
 		})
 		if err != nil {
 			return nil, err
 		}
+		e.metricsURL = peer.MetricsURL()
 		return peer.Process, nil
 	}
 }

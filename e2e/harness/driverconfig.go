@@ -11,6 +11,8 @@ type DriverConfig struct {
 	Generate     []DriverPools      `json:"generate,omitempty"`
 	Topology     *bool              `json:"topology,omitempty"`
 	Capabilities DriverCapabilities `json:"capabilities,omitzero"`
+	// OnlyFirst has it try only the first preferred segment.
+	OnlyFirst bool `json:"onlyFirst,omitempty"`
 	// Data is directory, sparse or none: what stands behind a volume.
 	Data string `json:"data,omitempty"`
 }

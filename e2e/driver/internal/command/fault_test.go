@@ -32,6 +32,8 @@ func TestFaults(t *testing.T) {
 		{`{"method":"*","action":"error","code":"DEADLINE_EXCEEDED"}`, codes.DeadlineExceeded, false, nil},
 		{`{"method":"CreateVolume","action":"hang"}`, codes.DeadlineExceeded, false, nil},
 		{`{"method":"CreateVolume","latency":"1m"}`, codes.DeadlineExceeded, false, nil},
+		{`{"method":"CreateVolume","action":"late","latency":"1m"}`, codes.DeadlineExceeded, true, nil},
+		{`{"method":"CreateVolume","action":"late","latency":"1ms"}`, codes.OK, true, nil},
 		{`{"method":"CreateVolume","action":"lost","code":"Aborted"}`, codes.Aborted, true, nil},
 		{`{"method":"CreateVolume","action":"drop"}`, codes.Unavailable, true, nil},
 		{`{"method":"CreateVolume","action":"drop-before"}`, codes.Unavailable, false, nil},

@@ -40,7 +40,9 @@ type Config struct {
 	AccessModes map[string]bool
 	// MutableParameters are the accepted keys; nil accepts any.
 	MutableParameters map[string]bool
-	Data              Data
+	// OnlyFirst: a volume is made in the first preferred segment or not at all.
+	OnlyFirst bool
+	Data      Data
 }
 
 // file is the configuration as written.
@@ -60,6 +62,7 @@ type file struct {
 	} `json:"capabilities"`
 	AccessModes       []string `json:"accessModes"`
 	MutableParameters []string `json:"mutableParameters"`
+	OnlyFirst         bool     `json:"onlyFirst"`
 	Data              Data     `json:"data"`
 }
 
@@ -96,6 +99,7 @@ func (f file) resolve() (Config, error) {
 		NodeSegments: f.Node.Segments,
 		MaxVolumes:   f.Node.MaxVolumes,
 		Topology:     f.Topology == nil || *f.Topology,
+		OnlyFirst:    f.OnlyFirst,
 		Data:         f.Data,
 	}
 	if c.DriverName == "" {

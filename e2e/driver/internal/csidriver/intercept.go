@@ -70,9 +70,11 @@ func (d *Driver) carryOut(ctx context.Context, method string, req any, full stri
 	defer d.inflight.release(c)
 
 	o := outcome{plan: d.Faults.Plan(fault.Call{Method: method, Subjects: subjects(req)})}
-	if err := d.wait(ctx, o.plan.Wait); err != nil {
-		o.err = err
-		return o
+	if o.plan.Action != fault.Late {
+		if err := d.wait(ctx, o.plan.Wait); err != nil {
+			o.err = err
+			return o
+		}
 	}
 	switch o.plan.Action {
 	case fault.Error:
@@ -84,13 +86,17 @@ func (d *Driver) carryOut(ctx context.Context, method string, req any, full stri
 	case fault.DropBefore:
 		o.err, o.drop = status.Error(codes.Unavailable, o.plan.Message), true
 		return o
-	case fault.OnlyLatency, fault.Lost, fault.Drop, fault.Smaller, fault.NoSource, fault.EmptyVolumeID, fault.NilVolume, fault.NotReady:
+	case fault.OnlyLatency, fault.Late, fault.Lost, fault.Drop, fault.Smaller, fault.NoSource, fault.EmptyVolumeID, fault.NilVolume, fault.NotReady:
 		// something for when it is done
 	}
 	if o.answer, o.err = handler(ctx, req); o.err != nil {
 		o.answer = nil // a typed nil of the handler
 	}
 	switch o.plan.Action {
+	case fault.Late:
+		if err := d.wait(ctx, o.plan.Wait); err != nil {
+			o.err = err // the caller never heard what was done
+		}
 	case fault.Lost:
 		o.err = status.Error(o.plan.Code, o.plan.Message)
 	case fault.Drop:
@@ -212,7 +218,7 @@ func spoil(action fault.Action, req, answer any) any {
 		created.Volume = nil
 	case fault.NotReady:
 		probed.Ready.Value = false
-	case fault.OnlyLatency, fault.Error, fault.Hang, fault.Lost, fault.Drop, fault.DropBefore:
+	case fault.OnlyLatency, fault.Error, fault.Late, fault.Hang, fault.Lost, fault.Drop, fault.DropBefore:
 		// nothing about the answer
 	}
 	return answer

@@ -39,6 +39,7 @@ func newVolume(r *csipb.CreateVolumeRequest, c config.Config) (state.NewVolume, 
 	if want.Source, err = source(r.GetVolumeContentSource(), c); err != nil {
 		return want, err
 	}
+	want.OnlyFirst = c.OnlyFirst
 	want.Requisite, want.Preferred, err = requirement(r.GetAccessibilityRequirements(), c)
 	return want, err
 }

@@ -24,6 +24,7 @@ type Action string
 const (
 	OnlyLatency   Action = ""                // go on after the latency
 	Error         Action = "error"           // answer with a code, nothing done
+	Late          Action = "late"            // done at once, the latency comes before the answer
 	Hang          Action = "hang"            // do nothing until the caller gives up
 	Lost          Action = "lost"            // done, then a code instead of the answer
 	Drop          Action = "drop"            // done, then the connection is closed
@@ -37,7 +38,7 @@ const (
 
 // everywhere are the actions that suit any method; onlyFor are the methods of the others.
 var (
-	everywhere = []Action{OnlyLatency, Error, Hang, Lost, Drop, DropBefore}
+	everywhere = []Action{OnlyLatency, Error, Late, Hang, Lost, Drop, DropBefore}
 	onlyFor    = map[Action]string{Smaller: "CreateVolume", NoSource: "CreateVolume", EmptyVolumeID: "CreateVolume", NilVolume: "CreateVolume", NotReady: "Probe"}
 )
 

@@ -5,6 +5,8 @@ type Want struct {
 	Bytes     int64
 	Requisite []map[string]string
 	Preferred []map[string]string
+	// OnlyFirst tries nothing but the first preferred term.
+	OnlyFirst bool
 }
 
 // Choice is the answer of Choose: Chosen, Full or TooLarge.
@@ -37,6 +39,9 @@ func (t *Table) Choose(want Want) Choice {
 	for _, term := range want.Preferred {
 		if e := t.emptiestOf(no, term); e != nil {
 			return chosen(e)
+		}
+		if want.OnlyFirst {
+			return no.verdict()
 		}
 	}
 	if len(want.Requisite) > 0 {

@@ -66,6 +66,14 @@ func TestChoose(t *testing.T) {
 			want:   pool.Want{Bytes: 10, Requisite: []segments{zone("a"), zone("b"), zone("c")}, Preferred: []segments{zone("b"), zone("c")}},
 			choice: in(zone("c")),
 		},
+		"nothing but the first preferred where the driver tries no other": {
+			used: map[string]int64{"b": 95},
+			want: pool.Want{
+				Bytes: 10, OnlyFirst: true,
+				Requisite: []segments{zone("a"), zone("b"), zone("c")}, Preferred: []segments{zone("b"), zone("c")},
+			},
+			choice: pool.Full{Acceptable: true, Largest: 5},
+		},
 		"another requisite if all preferred are full": {
 			used:   map[string]int64{"b": 95},
 			want:   pool.Want{Bytes: 10, Requisite: []segments{zone("a"), zone("b")}, Preferred: []segments{zone("b")}},

@@ -59,6 +59,8 @@ type NewVolume struct {
 	Source            Source
 	// Requisite and Preferred are the accessibility requirements, as the CSI specification defines them.
 	Requisite, Preferred []map[string]string
+	// OnlyFirst leaves all but the first preferred segment alone.
+	OnlyFirst bool
 }
 
 // defaultBytes is the size of a volume whose creator does not care.
@@ -94,7 +96,7 @@ func decideCreate(f createFacts) (existing *Volume, place pool.Chosen, bytes int
 	if w.Source != (Source{}) && bytes < f.sourceBytes {
 		return nil, place, 0, refuse(OutOfRange, "%d bytes are less than the %d of %s", bytes, f.sourceBytes, w.Source)
 	}
-	switch c := f.pools.Choose(pool.Want{Bytes: bytes, Requisite: w.Requisite, Preferred: w.Preferred}).(type) {
+	switch c := f.pools.Choose(pool.Want{Bytes: bytes, Requisite: w.Requisite, Preferred: w.Preferred, OnlyFirst: w.OnlyFirst}).(type) {
 	case pool.Chosen:
 		return nil, c, bytes, nil
 	case pool.TooLarge:
