@@ -283,6 +283,7 @@ func (b *book) facts(key Key) Facts {
 	if known := b.pools[of]; known.asked > 0 {
 		f.Known = true
 		f.Value, f.Until = b.ledger.room(of, known.said, f.Now)
+		f.Next = b.ledger.latest(of)
 	}
 	f.Lower = b.lowerSince(key, f)
 	return f
@@ -290,7 +291,7 @@ func (b *book) facts(key Key) Facts {
 
 // lowerSince keeps since when less is to be published than is.
 func (b *book) lowerSince(key Key, f Facts) time.Time {
-	if !f.Known || len(f.Objects) != 1 || says(f.Objects[0], f.Value) || patience(valueOf(f.Objects[0]), f.Value) == 0 {
+	if !f.Known || len(f.Objects) != 1 || says(f.Objects[0], f.Value) || patience(valueOf(f.Objects[0]), f.Value, f.Next) == 0 {
 		delete(b.lower, key)
 		return time.Time{}
 	}

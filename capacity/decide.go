@@ -35,8 +35,10 @@ type Facts struct {
 	Value csi.Capacity
 	Known bool      // Value is; not before the first report
 	Until time.Time // when Value changes by itself; the zero time: it does not
-	// Exhausted: the driver has just said that there is no room.
+	// Exhausted: there is no room for a claim that was placed here, by the driver's word or by the ledger.
 	Exhausted bool
+	// Next is the size of the volume that came last; the next one is likely to be as large. 0: nobody knows.
+	Next int64
 	// Lower is since when less is to be published than is; the zero time: it is not.
 	Lower time.Time
 	Owner *metav1.OwnerReference // nil: objects get none
@@ -74,7 +76,7 @@ const (
 	ReasonCreated   = "created"
 	ReasonIncreased = "increased"
 	ReasonDecreased = "decreased"
-	ReasonExhausted = "exhausted" // the driver said that there is no room, whatever it had reported
+	ReasonExhausted = "exhausted" // there was no room for a claim that was placed here, and the scheduler is to know before it has the claim back
 	ReasonRepaired  = "repaired"  // the owner or the labels
 	ReasonDeleted   = "deleted"
 )
@@ -117,15 +119,15 @@ func decideKept(f Facts, object *storagev1.CSIStorageCapacity) Action {
 	}
 	reason := ReasonRepaired
 	if differs {
-		wait := patience(valueOf(object), f.Value)
+		published := valueOf(object)
 		switch {
-		case object.Capacity == nil || wait == 0:
+		case object.Capacity == nil || increases(published, f.Value):
 			reason = ReasonIncreased
 		case f.Exhausted:
 			reason = ReasonExhausted
 		default:
 			reason = ReasonDecreased
-			if left := f.Lower.Add(wait).Sub(f.Now); owned && left > 0 {
+			if left := f.Lower.Add(patience(published, f.Value, f.Next)).Sub(f.Now); owned && left > 0 {
 				return Leave{left}
 			}
 		}

@@ -10,6 +10,9 @@ import (
 
 // ledger knows what the driver's reports do not show, or not yet.
 //
+// A volume is expected from the moment the scheduler selects a node for it, which is before anybody works on its claim. That holds room back as a
+// reservation does, but whether another volume fits does not depend on it: who comes first to ask the driver is served first.
+//
 // A reservation is held from the moment a volume is about to be asked for until a report that was asked for after the call came back: from
 // then on the driver knows better. In between nobody can tell whether a report has the volume in it: some drivers subtract when a call
 // begins, some when it ends. It is counted once too often if the report was asked for during the call of a driver of the first kind, and then
@@ -22,7 +25,7 @@ import (
 // The zero ledger is empty. It is not safe for concurrent use.
 type ledger struct {
 	accounts map[Pool]*account
-	open     map[types.UID][]Pool // claims whose call has not come back
+	open     map[types.UID][]Pool // claims whose volume is expected, or whose call has not come back
 	reserved int64                // over all accounts
 }
 
@@ -33,13 +36,16 @@ type moment int64
 type account struct {
 	entries  map[types.UID]entry
 	reserved int64
-	calls    int // under way
+	expected int64 // of these, for volumes that are only expected
+	latest   int64 // bytes of the volume that came last
+	calls    int   // under way
 	mark     mark
 }
 
 type entry struct {
-	bytes int64
-	ended moment // 0: the call is under way
+	bytes    int64
+	expected bool   // the driver was not asked yet
+	ended    moment // 0: the call is under way, or is to come
 }
 
 // mark: there was no room for so many bytes.
@@ -71,46 +77,85 @@ func (l *ledger) account(pool Pool) *account {
 	return a
 }
 
-// reserve notes that a call is about to be made, which is likely to take so many bytes from each of the pools. A call that is repeated is the same
-// call.
-func (l *ledger) reserve(claim types.UID, pools []Pool, bytes int64) {
-	if _, open := l.open[claim]; open || bytes < 0 {
-		return
+// expect notes that a node was selected for a volume, which will take so many bytes from each of the pools. If one was before it is this one now. It
+// returns the pools that are concerned.
+func (l *ledger) expect(claim types.UID, pools []Pool, bytes int64) []Pool {
+	if bytes < 0 || l.called(claim) {
+		return nil
 	}
+	left := l.end(claim, false, 0)
+	l.enter(claim, pools, entry{bytes: bytes, expected: true})
+	return append(left, pools...)
+}
+
+// reserve notes that a call is about to be made, which is likely to take so many bytes from each of the pools. A call that is repeated is the same
+// call. It returns the pools where the volume was only expected, and that are not these.
+func (l *ledger) reserve(claim types.UID, pools []Pool, bytes int64) []Pool {
+	if bytes < 0 || l.called(claim) {
+		return nil
+	}
+	left := l.end(claim, false, 0)
+	l.enter(claim, pools, entry{bytes: bytes})
+	for _, pool := range pools {
+		l.accounts[pool].calls++
+	}
+	return left
+}
+
+// called reports whether a claim's call is under way.
+func (l *ledger) called(claim types.UID) bool {
+	pools := l.open[claim]
+	return len(pools) > 0 && !l.accounts[pools[0]].entries[claim].expected
+}
+
+func (l *ledger) enter(claim types.UID, pools []Pool, one entry) {
 	for _, pool := range pools {
 		a := l.account(pool)
-		l.change(a, bytes-a.entries[claim].bytes) // one that ended and was not reported is the same room
-		a.entries[claim] = entry{bytes: bytes}
-		a.calls++
+		l.put(a, claim, one) // in the place of one that ended and was not reported: it is the same room
+		a.latest = one.bytes
 	}
 	if len(pools) > 0 {
 		l.open[claim] = pools
 	}
 }
 
-func (l *ledger) change(a *account, by int64) {
-	a.reserved += by
-	l.reserved += by
+// put has an entry in the place of the one there was, if any, and keeps the sums.
+func (l *ledger) put(a *account, claim types.UID, one entry) {
+	before := a.entries[claim]
+	l.reserved += one.bytes - before.bytes
+	a.reserved += one.bytes - before.bytes
+	if before.expected {
+		a.expected -= before.bytes
+	}
+	if one.expected {
+		a.expected += one.bytes
+	}
+	a.entries[claim] = one
 }
 
-// end notes that the call has come back, and returns the pools that it was for. What it made is reserved until the next report; if it made nothing
-// that is over.
+func (l *ledger) drop(a *account, claim types.UID) {
+	l.put(a, claim, entry{})
+	delete(a.entries, claim)
+}
+
+// end notes that the call has come back, or that a volume is not expected any more, and returns the pools that it was for. What it made is reserved
+// until the next report; if it made nothing that is over.
 func (l *ledger) end(claim types.UID, made bool, at moment) []Pool {
 	pools := l.open[claim]
 	delete(l.open, claim)
 	for _, pool := range pools {
 		a := l.accounts[pool]
-		a.calls--
 		one := a.entries[claim]
+		if !one.expected {
+			a.calls--
+		}
 		if made {
-			one.ended = at
-			a.entries[claim] = one
+			l.put(a, claim, entry{bytes: one.bytes, ended: at})
 			if one.bytes >= a.mark.bytes {
 				a.mark = mark{}
 			}
 		} else {
-			delete(a.entries, claim)
-			l.change(a, -one.bytes)
+			l.drop(a, claim)
 		}
 		l.tidy(pool)
 	}
@@ -125,8 +170,7 @@ func (l *ledger) report(pool Pool, asked moment, said csi.Capacity) {
 	}
 	for claim, one := range a.entries {
 		if one.ended > 0 && one.ended < asked {
-			delete(a.entries, claim)
-			l.change(a, -one.bytes)
+			l.drop(a, claim)
 		}
 	}
 	if a.mark.bytes > 0 && asked > a.mark.since {
@@ -174,8 +218,7 @@ func (l *ledger) forget(pool Pool) {
 	}
 	for claim, one := range a.entries {
 		if one.ended > 0 {
-			delete(a.entries, claim)
-			l.change(a, -one.bytes)
+			l.drop(a, claim)
 		}
 	}
 	a.mark = mark{}
@@ -203,8 +246,31 @@ func (l *ledger) room(pool Pool, said csi.Capacity, now time.Time) (csi.Capacity
 	if a == nil {
 		return said, time.Time{}
 	}
+	return a.left(said, a.reserved, now)
+}
+
+// fits reports whether a volume of so many bytes fits beside those that the driver was asked for.
+func (l *ledger) fits(pool Pool, said csi.Capacity, bytes int64, now time.Time) bool {
+	a := l.accounts[pool]
+	if a == nil {
+		return limit(said) >= bytes
+	}
+	value, _ := a.left(said, a.reserved-a.expected, now)
+	return limit(value) >= bytes
+}
+
+// latest is the size of the volume that came last, as far as anything is remembered of the pool.
+func (l *ledger) latest(pool Pool) int64 {
+	if a := l.accounts[pool]; a != nil {
+		return a.latest
+	}
+	return 0
+}
+
+// left is what remains of a report when so many bytes are taken from it.
+func (a *account) left(said csi.Capacity, taken int64, now time.Time) (csi.Capacity, time.Time) {
 	value := said
-	if value.Available = max(0, said.Available-a.reserved); said.Largest <= said.Available {
+	if value.Available = max(0, said.Available-taken); said.Largest <= said.Available {
 		value.Largest = min(value.Largest, value.Available)
 	}
 	if a.mark.bytes == 0 || !now.Before(a.mark.until) {

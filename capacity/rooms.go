@@ -10,9 +10,9 @@ import (
 	"github.com/berth-csi/berth/topology"
 )
 
-// roomsAge is how old the list of a class's rooms may be. A burst of claims shares one; that they do not all go to the same segment is for who orders
-// them to see to.
-const roomsAge = 50 * time.Millisecond
+// roomsAge is how old the list of a class's rooms may be, for each of its segments: a long one costs some milliseconds, so that a burst of claims shares
+// one. That they do not all go to the same segment is for who orders them to see to, and for ReserveIfFits.
+const roomsAge = 10 * time.Microsecond
 
 // roomList is what is known of all segments for some parameters, sorted by segment.
 type roomList struct {
@@ -37,7 +37,7 @@ func (b *book) roomsFor(name string) []topology.Room {
 		return nil
 	}
 	now := b.now()
-	if known, ok := b.rooms[class.parameters]; ok && (!known.outdated || now.Sub(known.made) < roomsAge) {
+	if known, ok := b.rooms[class.parameters]; ok && (!known.outdated || now.Sub(known.made) < roomsAge*time.Duration(len(known.list))) {
 		return known.list
 	}
 	var list []topology.Room
@@ -56,10 +56,30 @@ func (b *book) roomsFor(name string) []topology.Room {
 // Rooms returns what room there is for volumes of a class, as far as is known, less what is reserved. The result is shared: it must not be changed.
 func (c *Controller) Rooms(class string) []topology.Room { return c.book.roomsFor(class) }
 
+// Expect notes that a volume of so many bytes will be asked for, most likely in the given segment: a node there was selected for it. That lasts until
+// Reserve or Released.
+func (c *Controller) Expect(claim types.UID, class string, segment topology.Segment, bytes int64) {
+	c.enqueue(c.book.expect(claim, class, segment, bytes))
+}
+
 // Reserve notes that a volume of so many bytes is about to be asked for, most likely in the given segment. To say so again about a claim whose call
 // has not ended changes nothing.
 func (c *Controller) Reserve(claim types.UID, class string, segment topology.Segment, bytes int64) {
-	c.enqueue(c.book.reserve(claim, class, segment, bytes))
+	follows, _ := c.book.reserve(claim, class, segment, bytes, false)
+	c.enqueue(follows)
+}
+
+// ReserveIfFits does the same if the volume fits there, by all that is known, and reports whether it does. Of those who ask at once only as many are told so
+// as do fit.
+func (c *Controller) ReserveIfFits(claim types.UID, class string, segment topology.Segment, bytes int64) bool {
+	follows, fits := c.book.reserve(claim, class, segment, bytes, true)
+	c.enqueue(follows)
+	return fits
+}
+
+// Fits reports whether a volume of so many bytes fits in a segment beside those that the driver was asked for. Where nothing is known it does.
+func (c *Controller) Fits(class string, segment topology.Segment, bytes int64) bool {
+	return c.book.fits(class, segment, bytes)
 }
 
 // Created notes that a claim's volume exists, accessible from the given segments; none: from everywhere.
@@ -84,10 +104,19 @@ func (c *Controller) Deleted(accessible []topology.Segment) {
 // Exhausted notes that the driver had no room for so many bytes, and returns when the scheduler can know: the objects say so, or ctx or two seconds
 // are over. Whoever sends a claim back to the scheduler says it before, or the same segment is chosen again.
 func (c *Controller) Exhausted(ctx context.Context, class string, segment topology.Segment, bytes int64) {
-	if !c.running.Load() {
-		return
+	if c.running.Load() {
+		c.publishNow(ctx, class, segment, c.book.exhausted(class, segment, bytes))
 	}
-	follows := c.book.exhausted(class, segment, bytes)
+}
+
+// Tell has what is known of a segment published now, and returns when the scheduler can know, as Exhausted does.
+func (c *Controller) Tell(ctx context.Context, class string, segment topology.Segment) {
+	if c.running.Load() {
+		c.publishNow(ctx, class, segment, c.book.shout(class, segment))
+	}
+}
+
+func (c *Controller) publishNow(ctx context.Context, class string, segment topology.Segment, follows work) {
 	if len(follows.keys) == 0 {
 		return
 	}

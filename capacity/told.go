@@ -8,21 +8,80 @@ import (
 
 // What the provisioner tells, and what follows from it.
 
-// reserve holds room back for a volume that is about to be asked for.
-func (b *book) reserve(claim types.UID, class string, segment topology.Segment, bytes int64) work {
+// expect holds room back for a volume for which a node was selected.
+func (b *book) expect(claim types.UID, class string, segment topology.Segment, bytes int64) work {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	known := b.classes[class]
-	if known == nil || !b.reservations {
-		return work{}
+	var w work
+	if pool := b.poolFor(class, segment); pool != nil && b.reservations {
+		b.changed(b.ledger.expect(claim, []Pool{pool.key}, bytes), &w)
 	}
-	pool := Pool{known.parameters, segment}
-	if b.pools[pool] == nil {
-		return work{}
+	return w
+}
+
+// reserve holds room back for a volume that is about to be asked for. If that is to depend on whether the volume fits, it reports so, and does
+// nothing where it does not.
+func (b *book) reserve(claim types.UID, class string, segment topology.Segment, bytes int64, ifFits bool) (work, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	pool := b.poolFor(class, segment)
+	if pool == nil || !b.reservations {
+		return work{}, true
 	}
-	b.ledger.reserve(claim, []Pool{pool}, bytes)
-	b.outdateRooms(pool.Parameters)
-	return work{keys: b.keysOf(pool)}
+	if ifFits && !b.fitsIn(pool, bytes) {
+		delete(b.rooms, pool.key.Parameters) // who chose this segment by them needs better ones
+		return work{}, false
+	}
+	w := work{keys: b.keysOf(pool.key)}
+	b.outdateRooms(pool.key.Parameters)
+	b.changed(b.ledger.reserve(claim, []Pool{pool.key}, bytes), &w)
+	return w, true
+}
+
+// fits reports whether a volume fits, as far as is known.
+func (b *book) fits(class string, segment topology.Segment, bytes int64) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	pool := b.poolFor(class, segment)
+	return pool == nil || !b.reservations || b.fitsIn(pool, bytes)
+}
+
+func (b *book) fitsIn(pool *pool, bytes int64) bool {
+	return pool.asked == 0 || b.ledger.fits(pool.key, pool.said, bytes, b.now())
+}
+
+// poolFor is what volumes of a class take from in a segment; nil if nobody asks about it.
+func (b *book) poolFor(class string, segment topology.Segment) *pool {
+	if known := b.classes[class]; known != nil {
+		return b.pools[Pool{known.parameters, segment}]
+	}
+	return nil
+}
+
+// changed notes that other figures hold for some pools.
+func (b *book) changed(pools []Pool, w *work) {
+	for _, key := range pools {
+		if b.pools[key] == nil {
+			b.ledger.forget(key)
+			continue
+		}
+		b.outdateRooms(key.Parameters)
+		w.keys = append(w.keys, b.keysOf(key)...)
+	}
+}
+
+// shout has what is known of a segment published at once.
+func (b *book) shout(class string, segment topology.Segment) work {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var w work
+	if pool := b.poolFor(class, segment); pool != nil {
+		w.keys = b.keysOf(pool.key)
+	}
+	for _, key := range w.keys {
+		b.shouting[key] = true
+	}
+	return w
 }
 
 // ended notes that a claim's call came back.

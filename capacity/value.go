@@ -29,15 +29,23 @@ func limit(value csi.Capacity) int64 {
 }
 
 // patience is how long a difference between what is published and what there is may wait. More room is told at once: Pods may be waiting for
-// it, and the scheduler looks at them again when it hears of it.
-func patience(published, value csi.Capacity) time.Duration {
-	if limit(value) > limit(published) || value.Available > published.Available {
+// it, and the scheduler looks at them again when it hears of it. That a volume like the last one does not fit any more is told at once, too: until then the
+// scheduler goes on to place Pods there.
+func patience(published, value csi.Capacity, next int64) time.Duration {
+	if increases(published, value) {
+		return 0
+	}
+	if next > 0 && limit(published) >= next && limit(value) < next {
 		return 0
 	}
 	if scarce(limit(published), limit(value)) || scarce(published.Available, value.Available) {
 		return soon
 	}
 	return later
+}
+
+func increases(published, value csi.Capacity) bool {
+	return limit(value) > limit(published) || value.Available > published.Available
 }
 
 func scarce(before, after int64) bool {

@@ -21,22 +21,26 @@ func freeUpTo(gibibytes, largest int64) csi.Capacity {
 func TestPatience(t *testing.T) {
 	for name, c := range map[string]struct {
 		published, value csi.Capacity
+		next             int64 // in gibibytes
 		want             time.Duration
 	}{
-		"more room is told at once":                           {free(5), free(6), 0},
-		"a larger volume is told at once":                     {freeUpTo(9, 1), freeUpTo(9, 2), 0},
-		"a larger volume is told at once, although room went": {freeUpTo(9, 1), freeUpTo(8, 2), 0},
-		"more room is told at once, also to scores":           {freeUpTo(8, 2), freeUpTo(9, 1), 0},
-		"no limit any more is more":                           {freeUpTo(9, 5), free(9), 0},
-		"what may matter is told soon":                        {free(10), free(9), soon},
-		"the last of it is told soon":                         {free(1), free(0), soon},
-		"a smaller largest volume is told soon":               {freeUpTo(100, 10), freeUpTo(100, 9), soon},
-		"a limit where there was none is told soon":           {free(100), freeUpTo(100, 9), soon},
-		"a little of plenty is told later":                    {free(100), free(99), later},
-		"all of the largest number of bytes is told soon":     {csi.Capacity{Available: math.MaxInt64}, free(0), soon},
+		"more room is told at once":                           {free(5), free(6), 0, 0},
+		"a larger volume is told at once":                     {freeUpTo(9, 1), freeUpTo(9, 2), 0, 0},
+		"a larger volume is told at once, although room went": {freeUpTo(9, 1), freeUpTo(8, 2), 0, 0},
+		"more room is told at once, also to scores":           {freeUpTo(8, 2), freeUpTo(9, 1), 0, 0},
+		"no limit any more is more":                           {freeUpTo(9, 5), free(9), 0, 0},
+		"what may matter is told soon":                        {free(10), free(9), 0, soon},
+		"the last of it is told soon":                         {free(1), free(0), 0, soon},
+		"a smaller largest volume is told soon":               {freeUpTo(100, 10), freeUpTo(100, 9), 0, soon},
+		"a limit where there was none is told soon":           {free(100), freeUpTo(100, 9), 0, soon},
+		"a little of plenty is told later":                    {free(100), free(99), 0, later},
+		"that another volume does not fit is told at once":    {free(2), free(1), 2, 0},
+		"that is told once":                                   {freeUpTo(2, 1), free(1), 2, soon},
+		"another volume still fits":                           {free(3), free(2), 2, soon},
+		"all of the largest number of bytes is told soon":     {csi.Capacity{Available: math.MaxInt64}, free(0), 0, soon},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := patience(c.published, c.value); got != c.want {
+			if got := patience(c.published, c.value, c.next*gi); got != c.want {
 				t.Errorf("got %s, want %s", got, c.want)
 			}
 		})

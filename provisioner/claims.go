@@ -26,6 +26,7 @@ func (c *Controller) workClaim(ctx context.Context, key ClaimKey) worker.Result 
 	result := c.act(ctx, key, in)
 	if c.attempts.get(key.UID) == nil {
 		c.letGo(key.UID)
+		c.room.Released(key.UID)
 	}
 	return result
 }
@@ -63,6 +64,10 @@ func (c *Controller) act(ctx context.Context, key ClaimKey, in Input) worker.Res
 		return worker.After(action.For)
 	case GiveBack:
 		return c.giveBackGone(ctx, in, action.Message)
+	case TurnDown:
+		c.turned.note(key.UID, in.Place.Selected)
+		c.room.Tell(ctx, in.Class.Name, in.Place.Selected)
+		return c.giveBack(ctx, claimReference(in.Claim), selectedNode(in.Claim), in.Class.Name, action.Message)
 	case LookUp:
 		return c.lookUp(ctx, key, action.Reference)
 	case Create:
@@ -106,6 +111,10 @@ func (c *Controller) create(ctx context.Context, key ClaimKey, attempt *Attempt,
 		c.failed(attempt.Claim, attempt.labels(), message)
 		return worker.Backoff(errors.New(message))
 	}
+	if !c.reserve(key, attempt) {
+		c.attempts.drop(key.UID)
+		return c.turnDown(ctx, key, attempt)
+	}
 	secrets, err := c.createSecrets(ctx, attempt)
 	if err == nil && attempt.began.IsZero() {
 		err = c.protect(ctx, attempt.Source, source)
@@ -130,7 +139,6 @@ func (c *Controller) create(ctx context.Context, key ClaimKey, attempt *Attempt,
 	if attempt.began.IsZero() {
 		attempt.began = time.Now()
 	}
-	c.reserve(key, attempt)
 	volume, err := c.call(ctx, attempt, secrets)
 	result := Result{Outcome: csi.Classify(csi.CreateVolume, err), Volume: volume}
 	c.metrics.outcomes.WithLabelValues("CreateVolume", result.Outcome.Class.String()).Inc()

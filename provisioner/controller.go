@@ -125,6 +125,7 @@ type Controller struct {
 	placeless *placeless
 	holds     *holds
 	full      *fullSegments
+	turned    *turned
 	static    *static.Index // over volumes
 	left      *left
 	room      Room
@@ -158,6 +159,7 @@ func New(config Config) (*Controller, error) {
 		deletion:     &deletions{byUID: map[types.UID]*deletion{}},
 		holds:        newHolds(),
 		full:         newFullSegments(),
+		turned:       newTurned(),
 		left:         newLeft(),
 		room:         config.Room,
 		upkeep:       newPace(upkeepInterval),

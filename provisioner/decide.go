@@ -51,11 +51,13 @@ type Place struct {
 	HintProblem string
 	// Rooms are what is known of the room for volumes of the claim's class; only for Immediate binding.
 	Rooms []topology.Room
+	// NoRoom: by all that is known there is no room in the selected segment, and the claim was not turned down there before.
+	NoRoom bool
 	// Full is how long the selected segment is to be left alone, because the driver has just said that it has no room there.
 	Full time.Duration
 }
 
-// Action is what to do about a claim now: Leave, LeaveToPopulator, LeaveToBinder, Refuse, Postpone, GiveBack, LookUp, Create, Store, CleanUp or Settle.
+// Action is what to do about a claim now: Leave, LeaveToPopulator, LeaveToBinder, Refuse, Postpone, GiveBack, TurnDown, LookUp, Create, Store, CleanUp or Settle.
 //
 //sumtype:decl
 type Action interface{ action() }
@@ -87,6 +89,9 @@ type Postpone struct{ For time.Duration }
 // GiveBack takes the selected node, which is gone, from the claim, so that the scheduler chooses again.
 type GiveBack struct{ Message string }
 
+// TurnDown takes the selected node, where there is no room, from the claim, once the scheduler can know of that.
+type TurnDown struct{ Message string }
+
 // Create sends the attempt's request to the driver: for the first time, or again because its outcome is unknown.
 type Create struct{ Attempt *Attempt }
 
@@ -108,6 +113,7 @@ func (LeaveToBinder) action()    {}
 func (Refuse) action()           {}
 func (Postpone) action()         {}
 func (GiveBack) action()         {}
+func (TurnDown) action()         {}
 func (LookUp) action()           {}
 func (Create) action()           {}
 func (Store) action()            {}
@@ -327,6 +333,9 @@ func place(in Input) (*topology.Requirement, Action) {
 			return nil, GiveBack{message}
 		}
 		return nil, Refuse{Message: message, Place: true}
+	}
+	if in.Place.NoRoom {
+		return nil, TurnDown{noRoomLeft(selectedNode(in.Claim))}
 	}
 	if in.Place.Full > 0 {
 		return nil, Postpone{in.Place.Full}

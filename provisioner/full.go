@@ -59,8 +59,10 @@ func (f *fullSegments) note(class string, segment topology.Segment, bytes int64)
 			return
 		}
 	}
+	if !ok || now.Sub(entry.last) >= entry.pause() { // else it is the same news, from a claim that asked meanwhile
+		entry.times++
+	}
 	entry.bytes = min(entry.bytes, bytes)
-	entry.times++
 	entry.last = now
 	f.said[key] = entry
 }
@@ -89,9 +91,13 @@ func (f *fullSegments) wait(class string, segment topology.Segment, bytes int64)
 	if !ok || bytes < entry.bytes {
 		return 0
 	}
-	pause := fullLongest
-	if doublings := entry.times - 1; doublings < 10 {
-		pause = min(fullLongest, fullFirst<<doublings)
+	return max(0, entry.last.Add(entry.pause()).Sub(f.now()))
+}
+
+// pause is how long the segment is left alone.
+func (e fullness) pause() time.Duration {
+	if doublings := e.times - 1; doublings < 10 {
+		return min(fullLongest, fullFirst<<doublings)
 	}
-	return max(0, entry.last.Add(pause).Sub(f.now()))
+	return fullLongest
 }

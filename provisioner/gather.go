@@ -112,11 +112,12 @@ func (c *Controller) gatherPlace(claim *corev1.PersistentVolumeClaim) Place {
 	if err != nil {
 		return Place{SelectedErr: err}
 	}
-	size := claim.Spec.Resources.Requests[corev1.ResourceStorage]
+	size, class := claim.Spec.Resources.Requests[corev1.ResourceStorage], volumehelpers.GetPersistentVolumeClaimClass(claim)
 	return Place{
 		Selected:   selected,
 		Candidates: c.config.Topology.LabelledSegments(selected),
-		Full:       c.full.wait(volumehelpers.GetPersistentVolumeClaimClass(claim), selected, size.Value()),
+		NoRoom:     c.turned.may(claim.UID, selected) && !c.room.Fits(class, selected, size.Value()),
+		Full:       c.full.wait(class, selected, size.Value()),
 	}
 }
 

@@ -26,6 +26,7 @@ func (c *Controller) claimEvents() cache.ResourceEventHandler {
 				return
 			}
 			if c.pending(claim) {
+				c.expect(claim)
 				c.claimLoop.Enqueue(keyOf(claim))
 			}
 			c.reviewClones(nil, claim)
@@ -43,8 +44,12 @@ func (c *Controller) claimEvents() cache.ResourceEventHandler {
 			switch {
 			case !c.pending(claim):
 				c.left.forget(claim.UID)
+				c.turned.forget(claim.UID)
 				c.reviewAttempt(claim)
 			case c.decidesAnew(old, claim):
+				if selectedNode(old) != selectedNode(claim) {
+					c.expect(claim)
+				}
 				c.claimLoop.Wake(keyOf(claim))
 			default:
 				c.claimLoop.Enqueue(keyOf(claim))
@@ -67,6 +72,7 @@ func (c *Controller) claimEvents() cache.ResourceEventHandler {
 func (c *Controller) claimGone(claim *corev1.PersistentVolumeClaim) {
 	c.announced.forget(claim.UID)
 	c.left.forget(claim.UID)
+	c.turned.forget(claim.UID)
 	c.attempts.settled(claim.UID)
 	c.reviewAttempt(claim)
 }

@@ -64,6 +64,13 @@ func TestAFullSegmentIsLeftAloneForAWhile(t *testing.T) {
 	for range 20 {
 		f.note("fast", zone("a"), 20)
 	}
+	if got := wait("fast", "a", 10); got != fullFirst {
+		t.Errorf("after many claims at once: got %s, want %s", got, fullFirst)
+	}
+	for range 20 {
+		now = now.Add(wait("fast", "a", 20))
+		f.note("fast", zone("a"), 20)
+	}
 	if got := wait("fast", "a", 10); got != fullLongest {
 		t.Errorf("after many times: got %s, want %s", got, fullLongest)
 	}
