@@ -80,7 +80,7 @@ func New(config Config) (*Controller, error) {
 		return nil, fmt.Errorf("capacity needs at least one thread, not %d", config.Threads)
 	}
 	selector := labels.SelectorFromSet(labels.Set{LabelDriver: config.Driver, LabelManagedBy: ManagedBy}).String()
-	c := &Controller{config: config, objects: newInformer(config.Objects, selector), poll: newPoll(config.PollInterval)}
+	c := &Controller{config: config, objects: newInformer(config.Objects, selector), poll: newPoll(config.PollInterval, config.Threads)}
 	hasPlace := func(segment topology.Segment) bool { return segment.IsZero() }
 	if config.Places != nil {
 		hasPlace = config.Places.HasPlace
@@ -105,9 +105,6 @@ func New(config Config) (*Controller, error) {
 	})
 	return c, nil
 }
-
-// Informer is that of the objects, which Warm runs. Others may add handlers of their own before.
-func (c *Controller) Informer() cache.SharedIndexInformer { return c.objects }
 
 // Warm keeps the cache of objects until ctx ends, so that a standby that takes over knows them already.
 func (c *Controller) Warm(ctx context.Context) { c.objects.RunWithContext(ctx) }

@@ -3,6 +3,8 @@ package capacity
 import (
 	"context"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -10,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 	dto "github.com/prometheus/client_model/go"
 	storagev1 "k8s.io/api/storage/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -373,29 +376,50 @@ func TestRooms(t *testing.T) {
 }
 
 // TestMetricsOfManyObjects reads them with ten thousand objects. Nothing is counted then, so that it takes next to nothing.
-func TestMetricsOfManyObjects(t *testing.T) {
-	registry := prometheus.NewRegistry()
+const manySegments, manyClasses = 2500, 4
+
+// manyObjects is a book of 10,000 objects that are as they should be, and its metrics.
+func manyObjects(registry *prometheus.Registry) *book {
 	there := map[topology.Segment]bool{}
 	b := newBook("d", func(class map[string]string) map[string]string { return class }, func(s topology.Segment) bool { return there[s] })
 	newMetrics(registry, b)
-	const segments, classes = 2500, 4
-	for i := range classes {
+	for i := range manyClasses {
 		b.setClass(storageClass(fmt.Sprint("class-", i)))
 	}
-	for i := range segments {
+	for i := range manySegments {
 		segment := zone(fmt.Sprint(i))
 		there[segment] = true
 		b.placeChanged(segment)
-		for class := range classes {
+		for class := range manyClasses {
 			object := Facts{Key: Key{Class: fmt.Sprint("class-", class), Segment: segment}, Driver: "d"}.object()
 			object.UID, object.ResourceVersion = types.UID(object.Name), "1"
 			b.seen(object)
 		}
 	}
+	return b
+}
+
+// BenchmarkScrape reads all metrics of a controller with 10,000 objects, as Prometheus does.
+func BenchmarkScrape(b *testing.B) {
+	registry := prometheus.NewRegistry()
+	manyObjects(registry)
+	handler := promhttp.HandlerFor(registry, promhttp.HandlerOpts{})
+	request := httptest.NewRequestWithContext(b.Context(), http.MethodGet, "/metrics", nil)
+	for b.Loop() {
+		recorder := httptest.NewRecorder()
+		if handler.ServeHTTP(recorder, request); recorder.Code != http.StatusOK {
+			b.Fatal(recorder.Body)
+		}
+	}
+}
+
+func TestMetricsOfManyObjects(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	b := manyObjects(registry)
 	b.seen(published("obsolete", csi.Capacity{}))
 	began := time.Now()
 	for name, want := range map[string]float64{
-		"csistoragecapacities_desired_goal": segments * classes, "csistoragecapacities_desired_current": segments * classes, "csistoragecapacities_obsolete": 1,
+		"csistoragecapacities_desired_goal": manySegments * manyClasses, "csistoragecapacities_desired_current": manySegments * manyClasses, "csistoragecapacities_obsolete": 1,
 	} {
 		if got := metricOf(t, registry, name, ""); got != want {
 			t.Errorf("%s is %v, want %v", name, got, want)

@@ -12,6 +12,7 @@ import (
 // burst. Questions wait here and not in the queue of the loop: what happens meanwhile shall not have to wait behind them.
 type poll struct {
 	interval time.Duration
+	crowded  int // how many pools may wait in the loop's queue before turns wait
 
 	mu    sync.Mutex
 	turns turns
@@ -24,13 +25,16 @@ type turn struct {
 	index int
 }
 
-// crowded is how many pools may wait in the loop's queue before turns wait.
-const crowded = 4
+const (
+	// crowdedPause is how long turns wait while the queue is crowded. Short, or the threads would have nothing to do at the end of it.
+	crowdedPause = 5 * time.Millisecond
+	// crowdedPerThread is how much has to be in the queue for that: what a thread gets done in such a pause with a driver that answers fast.
+	crowdedPerThread = 4
+)
 
-// crowdedPause is how long they wait.
-const crowdedPause = 20 * time.Millisecond
-
-func newPoll(interval time.Duration) *poll { return &poll{interval: interval, at: map[Pool]*turn{}} }
+func newPoll(interval time.Duration, threads int) *poll {
+	return &poll{interval: interval, crowded: crowdedPerThread * threads, at: map[Pool]*turn{}}
+}
 
 // done gives a pool that was just asked about its next turn: the pool's moment, but not before half an interval has passed.
 func (p *poll) done(pool Pool, now time.Time) {
@@ -89,7 +93,7 @@ func (p *poll) take(now time.Time) (pool Pool, wait time.Duration, ok bool) {
 func (p *poll) run(ctx context.Context, waiting func() int, due func(Pool)) {
 	for {
 		pool, wait, ok := Pool{}, crowdedPause, false
-		if waiting() < crowded {
+		if waiting() < p.crowded {
 			pool, wait, ok = p.take(time.Now())
 		}
 		if ok {

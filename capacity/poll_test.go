@@ -1,14 +1,18 @@
 package capacity
 
 import (
+	"context"
 	"fmt"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
 func TestTurnsAreSpreadOverTheInterval(t *testing.T) {
 	const pools = 1000
-	p := newPoll(time.Minute)
+	p := newPoll(time.Minute, 4)
 	for i := range pools {
 		p.done(Pool{"{}", zone(fmt.Sprint(i))}, now)
 	}
@@ -45,7 +49,7 @@ func TestTurnsAreSpreadOverTheInterval(t *testing.T) {
 }
 
 func TestAPoolThatWasJustAskedAboutWaits(t *testing.T) {
-	p := newPoll(time.Minute)
+	p := newPoll(time.Minute, 4)
 	pool := Pool{"{}", zone("a")}
 	for second := range 600 { // something happens there every second
 		at := now.Add(time.Duration(second) * time.Second)
@@ -59,4 +63,42 @@ func TestAPoolThatWasJustAskedAboutWaits(t *testing.T) {
 		t.Errorf("a pool that was forgotten has a turn")
 	}
 	p.forget(pool)
+}
+
+// As many questions as the threads can put to the driver in an interval are put, and the queue stays short.
+func TestTurnsKeepTheThreadsBusy(t *testing.T) {
+	const pools, threads, interval, call = 3680, 4, 6 * time.Second, 5 * time.Millisecond
+	synctest.Test(t, func(t *testing.T) {
+		p, queue := newPoll(interval, threads), make(chan Pool, pools)
+		for i := range pools {
+			p.done(Pool{"{}", zone(fmt.Sprint(i))}, time.Now().Add(-interval))
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		var asked, longest atomic.Int64
+		var working sync.WaitGroup
+		for range threads {
+			working.Go(func() {
+				for pool := range queue {
+					time.Sleep(call)
+					p.done(pool, time.Now())
+					asked.Add(1)
+				}
+			})
+		}
+		go p.run(ctx, func() int { return len(queue) }, func(pool Pool) {
+			queue <- pool
+			longest.Store(max(longest.Load(), int64(len(queue))))
+		})
+		time.Sleep(10 * interval)
+		cancel()
+		synctest.Wait()
+		close(queue)
+		working.Wait()
+		if got := asked.Load(); got < 9*pools || got > 11*pools {
+			t.Errorf("in ten intervals %d questions were put, want about %d", got, 10*pools)
+		}
+		if longest.Load() > crowdedPerThread*threads {
+			t.Errorf("the queue grew to %d", longest.Load())
+		}
+	})
 }

@@ -1,10 +1,6 @@
 package topology
 
-import (
-	"math"
-	"math/bits"
-	"slices"
-)
+import "slices"
 
 // Room is what is known of the room for volumes of one class in one segment.
 type Room struct {
@@ -22,38 +18,29 @@ type Wish struct {
 	Rooms     []Room    // that are known
 }
 
-// replicaRoom is for how many volumes of a replica's size a segment may have room before more of it makes no difference: replicas are spread for
-// their safety.
-const replicaRoom = 8
-
 // Order returns all segments of a wish, the best first: those of the hint, then those with room for the volume, the roomier the better, then
 // those of which nothing is known, and in the end those without room, for all figures are a little old. A hinted segment that is known to have no room loses its
 // place. If nothing is known and nothing hinted it returns nil: Require has an order for that.
 //
-// Segments count as equally roomy while the best has less than twice the room of the other. Among equals the claim's name decides, as it does in
-// Require, so that a burst of claims does not pile up on the one that was the emptiest, and the replicas of a StatefulSet go to different ones.
+// Among segments that are equally roomy (see grading) the claim's name decides, as it does in Require, so that the replicas of a StatefulSet go to
+// different ones.
 func Order(w Wish) []Segment {
 	rooms := w.rooms()
 	if len(rooms) == 0 && len(w.Hint) == 0 {
 		return nil
 	}
-	const unknown, without, levels = 64, 65, 66
-	best := int64(0)
+	const unknown, without = levels, levels + 1
+	g := newGrading(w.ClaimName, w.Bytes)
 	for _, room := range rooms {
-		if room.Largest >= w.Bytes {
-			best = max(best, room.Free)
-		}
+		g.see(room)
 	}
-	if _, replica := Spread(w.ClaimName, 1); replica && w.Bytes <= math.MaxInt64/replicaRoom {
-		best = min(best, replicaRoom*w.Bytes)
-	}
-	var byLevel [levels][]Segment
+	var byLevel [levels + 2][]Segment
 	fits := make(map[Segment]bool, len(w.Segments))
 	for i, segment := range w.Segments {
 		level := unknown
 		if room, known := rooms[i]; known {
-			if level = without; room.Largest >= w.Bytes {
-				level = halvings(best, room.Free)
+			if level = without; g.fits(room) {
+				level = g.level(room)
 			}
 		}
 		fits[segment] = level != without
@@ -109,15 +96,6 @@ func (w Wish) hinted(hint Segment) []Segment {
 		}
 	}
 	return within
-}
-
-// halvings is how often the best has to be halved until the other is no worse.
-func halvings(best, free int64) int {
-	best, free = max(best, 1), max(free, 1)
-	if free >= best {
-		return 0
-	}
-	return bits.Len64(uint64(best/free)) - 1
 }
 
 // ordered requires the segments in the caller's order, and of these a window of limit that each round moves on.

@@ -209,8 +209,8 @@ func makeSnapshot(mode corev1.PersistentVolumeMode) (*snapshotv1.VolumeSnapshot,
 func zone(name string) topology.Segment { return topology.NewSegment(map[string]string{"zone": name}) }
 
 // room is a zone with so many GiB free, for volumes of any size up to that.
-func room(name string, gib int64) Room {
-	return Room{Segment: zone(name), Free: gib << 30, Largest: gib << 30}
+func room(name string, gib int64) topology.Room {
+	return topology.Room{Segment: zone(name), Free: gib << 30, Largest: gib << 30}
 }
 
 // published is the object that says so.

@@ -23,7 +23,7 @@ import (
 )
 
 // sketchRooms is a class's rooms in a line, in GiB.
-func sketchRooms(rooms []Room) string {
+func sketchRooms(rooms []topology.Room) string {
 	line := ""
 	for _, room := range rooms {
 		line += fmt.Sprintf("%s:%d/%d ", room.Segment, room.Free>>30, room.Largest>>30)
@@ -128,7 +128,7 @@ func TestRoomListsStayAsTheyWereRead(t *testing.T) {
 	x := &RoomIndex{classes: map[string]*classRooms{}}
 	random := rand.New(rand.NewPCG(1, 2))
 	now := map[string]*storagev1.CSIStorageCapacity{}
-	type reading struct{ list, copied []Room }
+	type reading struct{ list, copied []topology.Room }
 	var readings []reading
 	for range 2000 {
 		name := string(rune('a' + random.IntN(20)))
@@ -149,7 +149,7 @@ func TestRoomListsStayAsTheyWereRead(t *testing.T) {
 			want[topology.NewSegment(capacity.NodeTopology.MatchLabels)] = capacity.Capacity.Value()
 		}
 		got := map[topology.Segment]int64{}
-		list := []Room(nil)
+		list := []topology.Room(nil)
 		if rooms := x.classes["fast"]; rooms != nil {
 			list = rooms.list
 		}
@@ -159,7 +159,7 @@ func TestRoomListsStayAsTheyWereRead(t *testing.T) {
 		if diff := cmp.Diff(want, got, cmp.AllowUnexported(topology.Segment{})); diff != "" {
 			t.Fatal(diff)
 		}
-		if !slices.IsSortedFunc(list, func(a, b Room) int { return a.Segment.Compare(b.Segment) }) {
+		if !slices.IsSortedFunc(list, func(a, b topology.Room) int { return a.Segment.Compare(b.Segment) }) {
 			t.Fatal("out of order")
 		}
 	}

@@ -59,7 +59,8 @@ func chooseHint(claim *corev1.PersistentVolumeClaim, facts MutateFacts) (hint st
 		return topology.FormatHint(near[:min(len(near), maxHintSegments)]), false
 	}
 	request := claim.Spec.Resources.Requests[corev1.ResourceStorage]
-	segments, known := roomiest(facts.Rooms, terms, wanted{bytes: request.Value(), spreadBy: facts.SpreadBy})
+	wish := topology.Wish{ClaimName: facts.SpreadBy, Bytes: request.Value(), Rooms: facts.Rooms}
+	segments, known := topology.Roomiest(wish, maxHintSegments, func(segment topology.Segment) bool { return within(terms, segment) })
 	return topology.FormatHint(segments), known && len(segments) == 0
 }
 

@@ -30,12 +30,24 @@ func term(pairs ...string) corev1.TopologySelectorTerm {
 	return t
 }
 
+// wanted is what a claim wants of a segment.
+type wanted struct {
+	bytes    int64
+	spreadBy string
+}
+
+// roomiest is the rule as the webhook uses it.
+func roomiest(rooms []topology.Room, terms []corev1.TopologySelectorTerm, want wanted) ([]topology.Segment, bool) {
+	wish := topology.Wish{ClaimName: want.spreadBy, Bytes: want.bytes, Rooms: rooms}
+	return topology.Roomiest(wish, maxHintSegments, func(segment topology.Segment) bool { return within(terms, segment) })
+}
+
 func TestRoomiest(t *testing.T) {
-	rack := func(zone, rack string, gib int64) Room {
-		return Room{Segment: topology.NewSegment(map[string]string{"zone": zone, "rack": rack}), Free: gib << 30, Largest: gib << 30}
+	rack := func(zone, rack string, gib int64) topology.Room {
+		return topology.Room{Segment: topology.NewSegment(map[string]string{"zone": zone, "rack": rack}), Free: gib << 30, Largest: gib << 30}
 	}
 	tests := map[string]struct {
-		rooms []Room
+		rooms []topology.Room
 		terms []corev1.TopologySelectorTerm
 		gib   int64
 		claim string
@@ -43,25 +55,25 @@ func TestRoomiest(t *testing.T) {
 		known bool
 	}{
 		"nothing is published":                     {},
-		"the roomier first":                        {rooms: []Room{room("a", 10), room("b", 100), room("c", 30)}, gib: 1, want: "zone=b zone=c zone=a", known: true},
-		"where it does not fit is left out":        {rooms: []Room{room("a", 10), room("b", 100)}, gib: 11, want: "zone=b", known: true},
-		"exactly fits":                             {rooms: []Room{room("a", 10)}, gib: 10, want: "zone=a", known: true},
-		"it fits nowhere":                          {rooms: []Room{room("a", 10)}, gib: 11, known: true},
-		"the largest volume decides, not the sum":  {rooms: []Room{{zone("a"), 100 << 30, 5 << 30}, room("b", 10)}, gib: 6, want: "zone=b", known: true},
-		"nothing asked for fits where there is no": {rooms: []Room{{zone("a"), 0, 0}}, want: "zone=a", known: true},
-		"unknown room is none":                     {rooms: []Room{{zone("a"), 0, -1}}, known: true},
-		"only what the class allows":               {rooms: []Room{room("a", 10), room("b", 100)}, terms: []corev1.TopologySelectorTerm{term("zone", "a")}, gib: 1, want: "zone=a", known: true},
-		"nothing of what the class allows":         {rooms: []Room{room("a", 10)}, terms: []corev1.TopologySelectorTerm{term("zone", "b")}, gib: 1},
-		"an empty term allows nothing":             {rooms: []Room{room("a", 10)}, terms: []corev1.TopologySelectorTerm{{}}, gib: 1},
-		"one of several terms, all of one":         {rooms: []Room{rack("a", "1", 5), rack("a", "2", 50), rack("b", "1", 10)}, terms: []corev1.TopologySelectorTerm{term("zone", "a", "rack", "1"), term("zone", "b,c")}, gib: 1, want: "rack=1,zone=b rack=1,zone=a", known: true},
-		"a key that a segment lacks":               {rooms: []Room{room("a", 10)}, terms: []corev1.TopologySelectorTerm{term("rack", "1")}, gib: 1},
-		"equals go by the claim's name":            {rooms: []Room{room("a", 100), room("b", 99), room("c", 60), room("d", 40)}, gib: 1, claim: "x", want: "zone=a zone=b zone=c zone=d", known: true},
-		"and another name, another turn":           {rooms: []Room{room("a", 100), room("b", 99), room("c", 60), room("d", 40)}, gib: 1, claim: "y", want: "zone=c zone=a zone=b zone=d", known: true},
-		"replicas go where several fit, in turn":   {rooms: []Room{room("a", 900), room("b", 80), room("c", 5), room("d", 4)}, gib: 1, claim: "data-web-0", want: "zone=a zone=b zone=c zone=d", known: true},
-		"the next one at the next place":           {rooms: []Room{room("a", 900), room("b", 80), room("c", 5), room("d", 4)}, gib: 1, claim: "data-web-1", want: "zone=b zone=c zone=a zone=d", known: true},
-		"and round":                                {rooms: []Room{room("a", 900), room("b", 80), room("c", 5), room("d", 4)}, gib: 1, claim: "data-web-3", want: "zone=a zone=b zone=c zone=d", known: true},
-		"replicas go by room where it is scarce":   {rooms: []Room{room("a", 2), room("b", 7), room("c", 1)}, gib: 1, claim: "data-web-0", want: "zone=b zone=a zone=c", known: true},
-		"replicas that ask for nothing":            {rooms: []Room{room("a", 2), room("b", 700)}, claim: "data-web-1", want: "zone=a zone=b", known: true},
+		"the roomier first":                        {rooms: []topology.Room{room("a", 10), room("b", 100), room("c", 30)}, gib: 1, want: "zone=b zone=c zone=a", known: true},
+		"where it does not fit is left out":        {rooms: []topology.Room{room("a", 10), room("b", 100)}, gib: 11, want: "zone=b", known: true},
+		"exactly fits":                             {rooms: []topology.Room{room("a", 10)}, gib: 10, want: "zone=a", known: true},
+		"it fits nowhere":                          {rooms: []topology.Room{room("a", 10)}, gib: 11, known: true},
+		"the largest volume decides, not the sum":  {rooms: []topology.Room{{Segment: zone("a"), Free: 100 << 30, Largest: 5 << 30}, room("b", 10)}, gib: 6, want: "zone=b", known: true},
+		"nothing asked for fits where there is no": {rooms: []topology.Room{{Segment: zone("a"), Free: 0, Largest: 0}}, want: "zone=a", known: true},
+		"unknown room is none":                     {rooms: []topology.Room{{Segment: zone("a"), Free: 0, Largest: -1}}, known: true},
+		"only what the class allows":               {rooms: []topology.Room{room("a", 10), room("b", 100)}, terms: []corev1.TopologySelectorTerm{term("zone", "a")}, gib: 1, want: "zone=a", known: true},
+		"nothing of what the class allows":         {rooms: []topology.Room{room("a", 10)}, terms: []corev1.TopologySelectorTerm{term("zone", "b")}, gib: 1},
+		"an empty term allows nothing":             {rooms: []topology.Room{room("a", 10)}, terms: []corev1.TopologySelectorTerm{{}}, gib: 1},
+		"one of several terms, all of one":         {rooms: []topology.Room{rack("a", "1", 5), rack("a", "2", 50), rack("b", "1", 10)}, terms: []corev1.TopologySelectorTerm{term("zone", "a", "rack", "1"), term("zone", "b,c")}, gib: 1, want: "rack=1,zone=b rack=1,zone=a", known: true},
+		"a key that a segment lacks":               {rooms: []topology.Room{room("a", 10)}, terms: []corev1.TopologySelectorTerm{term("rack", "1")}, gib: 1},
+		"equals go by the claim's name":            {rooms: []topology.Room{room("a", 100), room("b", 99), room("c", 60), room("d", 40)}, gib: 1, claim: "x", want: "zone=a zone=b zone=c zone=d", known: true},
+		"and another name, another turn":           {rooms: []topology.Room{room("a", 100), room("b", 99), room("c", 60), room("d", 40)}, gib: 1, claim: "y", want: "zone=c zone=a zone=b zone=d", known: true},
+		"replicas go where several fit, in turn":   {rooms: []topology.Room{room("a", 900), room("b", 80), room("c", 5), room("d", 4)}, gib: 1, claim: "data-web-0", want: "zone=a zone=b zone=c zone=d", known: true},
+		"the next one at the next place":           {rooms: []topology.Room{room("a", 900), room("b", 80), room("c", 5), room("d", 4)}, gib: 1, claim: "data-web-1", want: "zone=b zone=c zone=a zone=d", known: true},
+		"and round":                                {rooms: []topology.Room{room("a", 900), room("b", 80), room("c", 5), room("d", 4)}, gib: 1, claim: "data-web-3", want: "zone=a zone=b zone=c zone=d", known: true},
+		"replicas go by room where it is scarce":   {rooms: []topology.Room{room("a", 2), room("b", 7), room("c", 1)}, gib: 1, claim: "data-web-0", want: "zone=b zone=a zone=c", known: true},
+		"replicas that ask for nothing":            {rooms: []topology.Room{room("a", 2), room("b", 700)}, claim: "data-web-1", want: "zone=a zone=b", known: true},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -74,7 +86,7 @@ func TestRoomiest(t *testing.T) {
 }
 
 func TestRoomiestNamesNoMoreThanAHintHas(t *testing.T) {
-	var rooms []Room
+	var rooms []topology.Room
 	for i := range 5000 {
 		rooms = append(rooms, room(fmt.Sprintf("z%04d", i), int64(i+1)))
 	}
@@ -97,10 +109,10 @@ func TestRoomiestNamesNoMoreThanAHintHas(t *testing.T) {
 func TestRoomiestSurvivesAnyFigure(t *testing.T) {
 	figures := []int64{math.MinInt64, -1, 0, 1, 2, 1 << 30, math.MaxInt64 / 8, math.MaxInt64}
 	for _, bytes := range figures {
-		var rooms []Room
+		var rooms []topology.Room
 		for i, free := range figures {
 			for j, largest := range figures {
-				rooms = append(rooms, Room{zone(fmt.Sprintf("%d-%d", i, j)), free, largest})
+				rooms = append(rooms, topology.Room{Segment: zone(fmt.Sprintf("%d-%d", i, j)), Free: free, Largest: largest})
 			}
 		}
 		for _, claim := range []string{"x", "data-web-7"} {
@@ -147,8 +159,8 @@ func TestSegmentsOfAVolume(t *testing.T) {
 func TestRoomiestKeepsItsPromises(t *testing.T) {
 	random := rand.New(rand.NewPCG(5, 6))
 	for range 2000 {
-		var rooms []Room
-		byName := map[topology.Segment]Room{}
+		var rooms []topology.Room
+		byName := map[topology.Segment]topology.Room{}
 		for i := range random.IntN(40) {
 			one := room(fmt.Sprintf("z%02d", i), random.Int64N(1<<random.IntN(20)+1))
 			rooms = append(rooms, one)
@@ -156,11 +168,10 @@ func TestRoomiestKeepsItsPromises(t *testing.T) {
 		}
 		terms := []corev1.TopologySelectorTerm{term("zone", "z01,z02,z03,z04,z05,z10,z20,z21,z22,z30"), term("zone", "z11,z12,z13,z14,z15,z16,z17,z18")}
 		want := wanted{bytes: random.Int64N(64) << 30, spreadBy: fmt.Sprintf("claim-%c", 'a'+random.IntN(26))}
-		fitting, best := 0, int64(0)
+		fitting := 0
 		for _, one := range rooms {
 			if within(terms, one.Segment) && one.Largest >= want.bytes {
 				fitting++
-				best = max(best, one.Free)
 			}
 		}
 		segments, _ := roomiest(rooms, terms, want)
@@ -174,7 +185,7 @@ func TestRoomiestKeepsItsPromises(t *testing.T) {
 				t.Fatalf("%v does not do, or is there twice", segment)
 			}
 			taken[segment] = true
-			if i > 0 && halvings(best, one.Free) < halvings(best, byName[segments[i-1]].Free) {
+			if i > 0 && one.Free/2 >= max(1, byName[segments[i-1]].Free) {
 				t.Fatalf("out of order: %s", names(segments))
 			}
 		}

@@ -45,7 +45,7 @@ type Volumes interface {
 
 // Rooms knows what was published about segments: a RoomIndex.
 type Rooms interface {
-	Rooms(class string) []Room
+	Rooms(class string) []topology.Room
 }
 
 // Sources reads everything about a data source live: a datasource.Reader.

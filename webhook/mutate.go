@@ -23,7 +23,7 @@ type MutateFacts struct {
 	Class    *storagev1.StorageClass       // the claim's class; nil: it has none, or that is not known
 	// Volumes are those that might be in play: of the class without a claim, or reserved for the claim's name.
 	Volumes []*corev1.PersistentVolume
-	Rooms   []Room             // published for the class, distinct, in order of segments; none: nothing is known
+	Rooms   []topology.Room    // published for the class, distinct, in order of segments; none: nothing is known
 	Source  []topology.Segment // where the claim's data source is; none: it has none, or that is not known
 }
 

@@ -49,7 +49,9 @@ func TestMutate(t *testing.T) {
 	ofOther := func(facts *MutateFacts) { facts.Class = makeClass(classOf("other.example")) }
 	unknown := func(facts *MutateFacts) { facts.Class = nil }
 	delayed := func(facts *MutateFacts) { facts.Class = makeClass(waitForFirstConsumer) }
-	rooms := func(rooms ...Room) func(*MutateFacts) { return func(facts *MutateFacts) { facts.Rooms = rooms } }
+	rooms := func(rooms ...topology.Room) func(*MutateFacts) {
+		return func(facts *MutateFacts) { facts.Rooms = rooms }
+	}
 	volumes := func(volumes ...*corev1.PersistentVolume) func(*MutateFacts) {
 		return func(facts *MutateFacts) { facts.Volumes = volumes }
 	}

@@ -21,14 +21,14 @@ type RoomIndex struct {
 // classRooms are the rooms of one class.
 type classRooms struct {
 	said   map[topology.Segment][]statement // of one object each; more than one while a segment's object is being replaced
-	list   []Room                           // the least that is said of each segment, in order
+	list   []topology.Room                  // the least that is said of each segment, in order
 	shared bool                             // somebody may be reading the list
 }
 
 // statement is what one object says.
 type statement struct {
 	object cache.ObjectName
-	room   Room
+	room   topology.Room
 }
 
 // NewRoomIndex makes a RoomIndex that hears from an informer. That should be limited to the objects of this driver.
@@ -46,7 +46,7 @@ func NewRoomIndex(capacities cache.SharedIndexInformer) (*RoomIndex, error) {
 }
 
 // Rooms returns what is known about a class. The result is shared: it must not be changed.
-func (x *RoomIndex) Rooms(class string) []Room {
+func (x *RoomIndex) Rooms(class string) []topology.Room {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	rooms := x.classes[class]
@@ -109,7 +109,7 @@ func (x *RoomIndex) settle(class string, segment topology.Segment) {
 	}
 }
 
-func (r *classRooms) set(room Room) {
+func (r *classRooms) set(room topology.Room) {
 	at, listed := r.find(room.Segment)
 	switch {
 	case !listed:
@@ -129,7 +129,7 @@ func (r *classRooms) drop(segment topology.Segment) {
 }
 
 func (r *classRooms) find(segment topology.Segment) (at int, listed bool) {
-	return slices.BinarySearchFunc(r.list, segment, func(room Room, segment topology.Segment) int { return room.Segment.Compare(segment) })
+	return slices.BinarySearchFunc(r.list, segment, func(room topology.Room, segment topology.Segment) int { return room.Segment.Compare(segment) })
 }
 
 // own makes a list that nobody else reads.
@@ -159,7 +159,7 @@ func statementOf(event any) (classStatement, bool) {
 	if where == nil || len(where.MatchLabels) == 0 || len(where.MatchExpressions) > 0 {
 		return classStatement{}, false
 	}
-	room := Room{Segment: topology.NewSegment(where.MatchLabels), Largest: -1}
+	room := topology.Room{Segment: topology.NewSegment(where.MatchLabels), Largest: -1}
 	free, largest := object.Capacity, object.MaximumVolumeSize
 	if free == nil {
 		free = largest
