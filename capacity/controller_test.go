@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -151,6 +153,68 @@ func TestRoomIsHeldBackWhileAVolumeIsMade(t *testing.T) {
 			w.want("it is deleted", map[string]string{"fast in a": "10", "slow in a": "10"})
 		}, func(c *Config) { c.PollInterval, c.Reservations = time.Hour, on })
 	}
+}
+
+// A burst of Pods: the scheduler selects a node for twelve volumes where ten fit. That it is full is published at once, and only ten may ask the driver.
+func TestOnlyAsManyAskTheDriverAsFit(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.node("n", "a")
+		w.class(storageClass("fast"))
+		w.after(time.Second)
+		before := w.server.counted()
+		for i := range 12 {
+			w.controller.Expect(types.UID(fmt.Sprint(i)), "fast", zone("a"), gi)
+		}
+		w.after(50 * time.Millisecond)
+		w.want("nodes were selected", map[string]string{"fast in a": "0"})
+		if got := w.server.counted() - before; got > 2 {
+			t.Errorf("%d writes about that, want one when the last fits and perhaps one before", got)
+		}
+		var asking sync.WaitGroup
+		var may atomic.Int32
+		for i := range 12 {
+			asking.Go(func() {
+				if w.controller.ReserveIfFits(types.UID(fmt.Sprint(i)), "fast", zone("a"), gi) {
+					may.Add(1)
+				}
+			})
+		}
+		asking.Wait()
+		if may.Load() != 10 || w.controller.Fits("fast", zone("a"), gi) {
+			t.Errorf("%d of 12 may ask the driver, want 10, and no more after them", may.Load())
+		}
+		if !w.controller.Fits("fast", zone("b"), gi) || !w.controller.ReserveIfFits("else", "unknown", zone("a"), gi) {
+			t.Error("where nothing is known everybody may ask the driver")
+		}
+		for i := range 12 {
+			w.controller.Released(types.UID(fmt.Sprint(i)))
+		}
+		w.after(time.Second)
+		w.want("nothing came of it", map[string]string{"fast in a": "10"})
+		if got := w.metric("berth_capacity_reserved_bytes", ""); got != 0 {
+			t.Errorf("reserved are still %v bytes", got)
+		}
+	}, func(c *Config) { c.PollInterval, c.Reservations = time.Hour, true })
+}
+
+func TestWhatIsToldIsPublishedBeforeTellReturns(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.node("n", "a")
+		w.class(storageClass("fast"))
+		w.after(time.Second)
+		w.controller.Reserve("claim", "fast", zone("a"), 4*gi)
+		began := time.Now()
+		w.controller.Tell(w.t.Context(), "fast", zone("a"))
+		w.want("at once", map[string]string{"fast in a": "6"})
+		if waited := time.Since(began); waited >= soon {
+			t.Errorf("that took %s", waited)
+		}
+		w.controller.Tell(w.t.Context(), "fast", zone("a"))
+		w.controller.Tell(w.t.Context(), "fast", zone("nowhere"))
+		if waited := time.Since(began); waited >= soon {
+			t.Errorf("where there is nothing to say it took %s", waited)
+		}
+	}, func(c *Config) { c.PollInterval, c.Reservations = time.Hour, true })
 }
 
 func TestADriverThatIsBusyIsAskedWhenItIsDone(t *testing.T) {

@@ -76,6 +76,14 @@ func (c *chance) something() {
 		c.server.breakWatches()
 	case 12:
 		claim := types.UID(fmt.Sprint(c.random.IntN(4)))
+		switch c.random.IntN(4) {
+		case 0:
+			c.controller.Expect(claim, c.name(), zone(c.zone()), int64(c.random.IntN(5))*gi)
+		case 1:
+			c.controller.ReserveIfFits(claim, c.name(), zone(c.zone()), int64(c.random.IntN(5))*gi)
+		case 2:
+			c.controller.Tell(c.t.Context(), c.name(), zone(c.zone()))
+		}
 		c.controller.Reserve(claim, c.name(), zone(c.zone()), int64(c.random.IntN(5))*gi)
 		if c.random.IntN(2) == 0 {
 			c.controller.Exhausted(c.t.Context(), c.name(), zone(c.zone()), int64(1+c.random.IntN(5))*gi)

@@ -78,6 +78,46 @@ func TestAReservationForNothingEndsAtOnce(t *testing.T) {
 	h.want(t, "more than there is", free(10), free(0))
 }
 
+func TestAnExpectedVolumeHoldsRoomBackAndKeepsNobodyOut(t *testing.T) {
+	h := newHistory()
+	elsewhere := Pool{"{}", zone("b")}
+	fits := func(step string, gibibytes int64, want bool) {
+		t.Helper()
+		if got := h.fits(somewhere, free(10), gibibytes*gi, h.now); got != want {
+			t.Errorf("%s: %d GiB fit: %v, want %v", step, gibibytes, got, want)
+		}
+	}
+	h.expect("one", []Pool{somewhere}, 3*gi)
+	h.expect("one", []Pool{somewhere}, 3*gi)
+	h.want(t, "a node was selected", free(10), free(7))
+	fits("who asks first is served first", 10, true)
+	fits("more than there is does not fit", 11, false)
+	if calls := h.calls(somewhere); calls != 0 {
+		t.Errorf("%d calls before anybody has called", calls)
+	}
+	h.expect("one", []Pool{elsewhere}, 3*gi)
+	h.want(t, "the scheduler thought better of it", free(10), free(10))
+	h.starts("one", 3)
+	h.want(t, "the volume is made here after all", free(10), free(7))
+	if value, _ := h.room(elsewhere, free(10), h.now); value != free(10) {
+		t.Errorf("elsewhere is held back what is not expected any more: %+v", value)
+	}
+	fits("beside the one that is made", 7, true)
+	fits("no room beside the one that is made", 8, false)
+	h.expect("one", []Pool{elsewhere}, 5*gi)
+	h.want(t, "a call that is under way stays where it is", free(10), free(7))
+	h.full(4, free(10))
+	fits("a mark counts", 4, false)
+	h.failed("one")
+	h.expect("two", []Pool{somewhere}, 2*gi)
+	h.failed("two")
+	h.freed(somewhere)
+	h.want(t, "nothing is expected, nothing under way", free(10), free(10))
+	if h.reserved != 0 || len(h.open) != 0 {
+		t.Errorf("left are %+v", h.ledger)
+	}
+}
+
 func TestTheLargestVolumeShrinksWithTheRoom(t *testing.T) {
 	h := newHistory()
 	h.starts("one", 3)
@@ -158,7 +198,9 @@ func TestReservationsAddUp(t *testing.T) {
 		for step := range 300 {
 			h.now = h.now.Add(time.Duration(random.IntN(20)) * time.Second)
 			pool := pools[random.IntN(len(pools))]
-			switch random.IntN(7) {
+			switch random.IntN(8) {
+			case 7:
+				h.expect(claim(), []Pool{pool}, int64(random.IntN(5)))
 			case 0, 1:
 				h.reserve(claim(), []Pool{pool}, int64(random.IntN(5)))
 			case 2:
@@ -176,14 +218,17 @@ func TestReservationsAddUp(t *testing.T) {
 			}
 			total := int64(0)
 			for pool, a := range h.accounts {
-				sum, calls := int64(0), 0
+				sum, expected, calls := int64(0), int64(0), 0
 				for _, one := range a.entries {
 					sum += one.bytes
-					if one.ended == 0 {
+					switch {
+					case one.expected:
+						expected += one.bytes
+					case one.ended == 0:
 						calls++
 					}
 				}
-				if sum != a.reserved || sum < 0 || calls != a.calls {
+				if sum != a.reserved || sum < 0 || expected != a.expected || calls != a.calls {
 					t.Fatalf("seed %d, step %d: %v has %+v", seed, step, pool, a)
 				}
 				total += sum

@@ -33,6 +33,8 @@ func sketch(action Action) string {
 		return "postpone for " + a.For.String()
 	case GiveBack:
 		return "give back: " + a.Message
+	case TurnDown:
+		return "turn down: " + a.Message
 	case Create:
 		return "create " + a.Attempt.Request.GetName()
 	case Store:
@@ -80,15 +82,20 @@ func TestDecide(t *testing.T) {
 			annotated("volume.beta.kubernetes.io/storage-provisioner", testDriver))), create},
 		"the newer annotation wins over the older": {makeInput(claimIs(annotated("volume.kubernetes.io/storage-provisioner", "other"),
 			annotated("volume.beta.kubernetes.io/storage-provisioner", testDriver))), "leave: it is not assigned"},
-		"a claim that is being deleted":       {makeInput(claimIs(deleting)), "leave: it is being deleted"},
-		"a class of another driver":           {makeInput(classIs(func(c *storagev1.StorageClass) { c.Provisioner = "other" })), "leave: its class belongs to another driver"},
-		"no class":                            {makeInput(func(in *Input) { in.Class = nil }), `refuse: storage class "fast" does not exist`},
-		"delayed binding, no node yet":        {makeInput(classIs(waitForFirstConsumer)), "leave: it waits for the scheduler"},
-		"a class without a binding mode":      {makeInput(classIs(func(c *storagev1.StorageClass) { c.VolumeBindingMode = nil })), create},
-		"delayed binding, node selected":      {makeInput(classIs(waitForFirstConsumer), claimIs(onNode("n")), func(in *Input) { in.Place.Selected = zone("a") }), create},
-		"the selected node is gone":           {makeInput(classIs(waitForFirstConsumer), claimIs(onNode("n")), selectedErr(fmt.Errorf("node n: %w", topology.ErrNodeGone))), "give back: selected node cannot be used"},
-		"the selected node lacks a label":     {makeInput(classIs(waitForFirstConsumer), claimIs(onNode("n")), selectedErr(errors.New("no label"))), "refuse: selected node cannot be used: no label"},
-		"there was no room a moment ago":      {makeInput(classIs(waitForFirstConsumer), claimIs(onNode("n")), func(in *Input) { in.Place.Selected, in.Place.Full = zone("a"), time.Second }), "postpone for 1s"},
+		"a claim that is being deleted":   {makeInput(claimIs(deleting)), "leave: it is being deleted"},
+		"a class of another driver":       {makeInput(classIs(func(c *storagev1.StorageClass) { c.Provisioner = "other" })), "leave: its class belongs to another driver"},
+		"no class":                        {makeInput(func(in *Input) { in.Class = nil }), `refuse: storage class "fast" does not exist`},
+		"delayed binding, no node yet":    {makeInput(classIs(waitForFirstConsumer)), "leave: it waits for the scheduler"},
+		"a class without a binding mode":  {makeInput(classIs(func(c *storagev1.StorageClass) { c.VolumeBindingMode = nil })), create},
+		"delayed binding, node selected":  {makeInput(classIs(waitForFirstConsumer), claimIs(onNode("n")), func(in *Input) { in.Place.Selected = zone("a") }), create},
+		"the selected node is gone":       {makeInput(classIs(waitForFirstConsumer), claimIs(onNode("n")), selectedErr(fmt.Errorf("node n: %w", topology.ErrNodeGone))), "give back: selected node cannot be used"},
+		"the selected node lacks a label": {makeInput(classIs(waitForFirstConsumer), claimIs(onNode("n")), selectedErr(errors.New("no label"))), "refuse: selected node cannot be used: no label"},
+		"there was no room a moment ago":  {makeInput(classIs(waitForFirstConsumer), claimIs(onNode("n")), func(in *Input) { in.Place.Selected, in.Place.Full = zone("a"), time.Second }), "postpone for 1s"},
+		"no room is left": {makeInput(classIs(waitForFirstConsumer), claimIs(onNode("n")), func(in *Input) { in.Place.Selected, in.Place.NoRoom = zone("a"), true }),
+			`turn down: what room the driver reported for node "n" is taken`},
+		"no room is left, nor was a moment ago": {makeInput(classIs(waitForFirstConsumer), claimIs(onNode("n")), func(in *Input) {
+			in.Place.Selected, in.Place.NoRoom, in.Place.Full = zone("a"), true, time.Second
+		}), "turn down"},
 		"without topology nodes don't matter": {makeInput(claimIs(onNode("n")), selectedErr(topology.ErrNodeGone), func(in *Input) { in.Settings.Driver.Topology = false }), create},
 		"no place":                            {makeInput(func(in *Input) { in.Place = Place{} }), "refuse: no place for the volume"},
 		"a selector":                          {makeInput(claimIs(func(c *corev1.PersistentVolumeClaim) { c.Spec.Selector = &metav1.LabelSelector{} })), "refuse: the claim has a selector"},

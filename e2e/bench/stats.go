@@ -41,7 +41,7 @@ type series struct {
 // The metrics, in the order in which tables show them. A metric that is counted by kind has rows of its own below it,
 // named metric/kind.
 var metricOrder = []string{
-	"all_published_seconds", "all_published_estimate_seconds", "published", "published_too_many", "new_leader_writes",
+	"all_published_seconds", "all_published_estimate_seconds", "published", "published_too_many", "new_leader_writes", "unasked",
 	"driver_calls_per_key_per_poll", "resource_exhausted", "unplaced",
 	"last_pv_seconds", "last_bound_seconds", "last_placed_seconds", "last_pv_gone_seconds", "p50_seconds", "p99_seconds",
 	"cpu_seconds", "control_plane_cpu_seconds", "peak_rss_bytes",
