@@ -19,6 +19,7 @@ func burstGroup() group {
 	return group{
 		name: "burst",
 		warm: warmImmediate,
+		once: true,
 		only: publishers,
 		world: &world{
 			driver: func(o Options, latency time.Duration) harness.DriverOptions {

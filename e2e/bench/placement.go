@@ -34,6 +34,7 @@ func placementGroup() group {
 	return group{
 		name: "immediate-placement",
 		warm: func(context.Context, *environment) error { return nil },
+		once: true,
 		only: publishers,
 		world: &world{
 			driver: func(o Options, latency time.Duration) harness.DriverOptions {

@@ -57,10 +57,10 @@ func TestTaskRunsWhatLeadsUpToTheScenariosAskedFor(t *testing.T) {
 
 func TestRemaining(t *testing.T) {
 	o := defaultOptions()
-	o.Subjects = []string{subjectPeerDefault}
+	o.Subjects = []string{subjectPeerTuned}
 	o.Scenarios = []string{"create", "delete"}
 	tasks := plan(o)
-	guess := environmentEstimate + 615*time.Second
+	guess := environmentEstimate + 75*time.Second
 	if got := remaining(tasks, nil, tasks, o); got != 2*guess {
 		t.Errorf("before anything ran: %s, want %s", got, 2*guess)
 	}
@@ -83,6 +83,7 @@ func TestParseOptions(t *testing.T) {
 				*o = Options{
 					Subjects: []string{"floor", "berth"}, Scenarios: []string{"wffc"}, Claims: 7, WFFCClaims: 8, StockClaims: 9, StockPods: 10,
 					Latencies: []time.Duration{0, 50 * time.Millisecond}, Rounds: 3, Settle: 3 * time.Second, JSON: "F", Keep: "D",
+					Capacity: defaultCapacityOptions(),
 				}
 			},
 		},

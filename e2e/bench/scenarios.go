@@ -22,7 +22,7 @@ type group struct {
 	stock bool
 	// world is what there is instead of three zones with a large pool each; nil: those.
 	world *world
-	// once: one round is enough, since it is counts that matter.
+	// once: one round is enough, since it is counts that matter, or differences larger than any machine's moods.
 	once bool
 	// only says which subjects it says something about; nil: all.
 	only func(subject string) bool

@@ -34,9 +34,17 @@ func TestSmoke(t *testing.T) {
 		"create api_writes_per_volume", "create driver_calls_per_volume", "create api_requests",
 		"delete last_pv_gone_seconds", "delete api_writes_per_volume", "delete driver_calls_per_volume",
 		"wffc p50_seconds", "wffc p99_seconds", "wffc api_writes_per_volume",
+		"capacity all_published_seconds", "capacity capacity_writes", "capacity driver_calls_per_key", "capacity scrape_seconds",
+		"capacity-polls driver_calls_per_key_per_poll", "capacity-slow driver_calls_per_key_per_poll",
+		"burst last_bound_seconds", "burst driver_calls_per_volume", "immediate-placement last_bound_seconds",
 	} {
 		if !(medians[name] > 0) {
 			t.Errorf("%s is %v, want more than nothing", name, medians[name])
+		}
+	}
+	for _, name := range []string{"capacity-polls new_leader_writes", "capacity-polls capacity_writes", "burst unplaced", "immediate-placement unplaced"} {
+		if got, ok := medians[name]; !ok || got > 0 {
+			t.Errorf("%s: %v (counted: %v), want 0", name, got, ok)
 		}
 	}
 	if lost, ok := medians["create events_lost"]; !ok || lost > 0 {

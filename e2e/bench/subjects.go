@@ -74,7 +74,9 @@ type subject struct {
 	pace, deletePace time.Duration
 	// capacityPace is the same for an object that says how much room there is.
 	capacityPace time.Duration
-	start        func(context.Context, *environment) (*harness.Process, error)
+	// steady: a limit of its own decides how long it takes, so that one round is enough.
+	steady bool
+	start  func(context.Context, *environment) (*harness.Process, error)
 }
 
 func subjects() map[string]subject {
@@ -95,7 +97,7 @@ func subjects() map[string]subject {
 		},
 		subjectPeerDefault: {
 			binary: peerBinary, userAgent: peerUserAgent, events: peerEvents,
-			pace: 205 * time.Millisecond, deletePace: 410 * time.Millisecond, capacityPace: time.Second, start: startPeer(nil),
+			pace: 205 * time.Millisecond, deletePace: 410 * time.Millisecond, capacityPace: time.Second, steady: true, start: startPeer(nil),
 		},
 		subjectPeerTuned: {
 			binary: peerBinary, userAgent: peerUserAgent, events: peerEvents,

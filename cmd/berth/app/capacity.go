@@ -66,7 +66,7 @@ func (o *CapacityOptions) AddFlags(flags *pflag.FlagSet) {
 		"Tell the scheduler how much room there is, with CSIStorageCapacity objects in the namespace that the environment variable NAMESPACE names (default: the Pod's).")
 	flags.BoolVar(&o.Immediate, "capacity-for-immediate-binding", o.Immediate, "Have objects also for classes with Immediate binding, at which the scheduler does not look.")
 	flags.Var(switchValue{&o.Reservations}, "capacity-reservations",
-		"Hold back room for volumes that are being created, until the driver's report is sure to show them.")
+		"Hold back room for volumes from when their node is selected until the driver's report is sure to show them, and do not ask the driver for one that no room is left for.")
 	flags.DurationVar(&o.PollInterval, "capacity-poll-interval", o.PollInterval,
 		"How often the driver is asked about each segment without a reason. What changes with volumes is asked for at once.")
 	flags.IntVar(&o.OwnerLevel, "capacity-ownerref-level", o.OwnerLevel,
