@@ -59,7 +59,7 @@ func clusterRules(account string) []rbacv1.PolicyRule {
 func namespaceRules(account string) []rbacv1.PolicyRule {
 	return []rbacv1.PolicyRule{
 		// Leader election.
-		rule("coordination.k8s.io", "leases", "get", "create", "update"),
+		rule("coordination.k8s.io", "leases", "get", "watch", "create", "update"),
 		// The journal of what is about to be created.
 		rule("", "configmaps", "get", "create", "patch"),
 		// The authority of admission's certificates. A creation has no name that could be compared.

@@ -226,6 +226,10 @@ func newDiagnostics(o *Options, client kubernetes.Interface, version string) (di
 func newElection(o *LeaderOptions, shared *rest.Config) (*lead.Config, error) {
 	own := rest.CopyConfig(shared)
 	own.QPS, own.Burst = -1, 0
+	watcher, err := kubernetes.NewForConfig(own)
+	if err != nil {
+		return nil, fmt.Errorf("make a client that watches the lease: %w", err)
+	}
 	own.Timeout = max(time.Second, o.RenewDeadline/2)
 	client, err := kubernetes.NewForConfig(own)
 	if err != nil {
@@ -239,6 +243,7 @@ func newElection(o *LeaderOptions, shared *rest.Config) (*lead.Config, error) {
 	}
 	return &lead.Config{
 		Client:        client,
+		Watcher:       watcher,
 		Namespace:     o.namespace(),
 		Identity:      self,
 		Labels:        o.Labels,
