@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"time"
 
 	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
@@ -23,6 +25,10 @@ type environment struct {
 	subject      subject
 	berthFlags   []string
 	process      *harness.Process // the subject's
+	replicas     []*harness.Berth // of the subject, the first of which is process; none of one that has no HTTP server
+	identities   []string         // of the replicas in the lease, once there are two
+	service      *harness.Service // in front of the replicas' webhooks; nil: there is none
+	progress     io.Writer
 	client       kubernetes.Interface
 	tracker      *tracker
 	stopTracker  func() // nil until the tracker watches
@@ -34,16 +40,16 @@ func unthrottled() harness.ClientLimits { return harness.ClientLimits{QPS: 5000,
 
 // openEnvironment brings everything up in dir. Close has to be called whether or not it succeeds, if it returns an
 // environment.
-func openEnvironment(ctx context.Context, dir string, t task, berthFlags []string) (*environment, error) {
+func openEnvironment(ctx context.Context, dir string, t task, berthFlags []string, progress io.Writer) (*environment, error) {
 	s, latency := subjects()[t.subject], t.latency
-	e := &environment{dir: dir, subject: s, tracker: newTracker(), berthFlags: berthFlags}
+	e := &environment{dir: dir, subject: s, tracker: newTracker(), berthFlags: berthFlags, progress: progress}
 	limits := unthrottled()
 	if t.group.stock {
 		limits = harness.ClientLimits{}
 	}
 	var err error
 	if e.controlPlane, err = harness.StartControlPlane(ctx, filepath.Join(dir, "cp"), harness.ControlPlaneOptions{
-		Limits: limits,
+		Limits: limits, Controllers: t.group.controllers,
 		Set:    []string{harness.APIServer + ":audit-log-maxsize=10000"},
 	}); err != nil {
 		return e, err
@@ -90,11 +96,15 @@ func (e *environment) close(ctx context.Context) error {
 	if e.stopTracker != nil {
 		e.stopTracker()
 	}
-	if e.process != nil && e.process.Running() {
+	for _, process := range e.processes() {
 		// How the subject ends is not what is measured; the established provisioner ends with a signal.
-		if _, err := e.process.Stop(ctx); err != nil {
+		if process.Running() {
+			_, err := process.Stop(ctx)
 			errs = append(errs, err)
 		}
+	}
+	if e.service != nil {
+		errs = append(errs, e.service.Close())
 	}
 	if e.driver != nil {
 		if _, err := e.driver.Stop(ctx); err != nil {
@@ -105,6 +115,18 @@ func (e *environment) close(ctx context.Context) error {
 		errs = append(errs, e.controlPlane.Down(ctx))
 	}
 	return errors.Join(errs...)
+}
+
+// processes are all of the subject.
+func (e *environment) processes() []*harness.Process {
+	if e.process == nil {
+		return nil
+	}
+	all := []*harness.Process{e.process}
+	for _, replica := range e.replicas[min(1, len(e.replicas)):] {
+		all = append(all, replica.Process)
+	}
+	return all
 }
 
 // clusterAdmin makes a service account that may do everything. The other subjects use one because Berth does, so that
@@ -119,7 +141,7 @@ func (e *environment) clusterAdmin(ctx context.Context, name string) (string, er
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "cluster-admin"},
 		Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: harness.BerthNamespace, Name: name}},
 	}
-	if _, err := e.client.RbacV1().ClusterRoleBindings().Create(ctx, binding, metav1.CreateOptions{}); err != nil {
+	if _, err := e.client.RbacV1().ClusterRoleBindings().Create(ctx, binding, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
 		return "", fmt.Errorf("make %s cluster-admin: %w", name, err)
 	}
 	return kubeconfig, nil

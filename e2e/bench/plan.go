@@ -50,6 +50,9 @@ func plan(o Options) []task {
 					continue
 				}
 				for _, subject := range o.Subjects {
+					if g.subjects != nil && !slices.Contains(g.subjects, subject) {
+						continue
+					}
 					tasks = append(tasks, task{round: round, subject: subject, group: g, latency: latency, report: report})
 				}
 			}

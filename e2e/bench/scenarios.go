@@ -18,6 +18,12 @@ type group struct {
 	name      string
 	warm      func(ctx context.Context, e *environment) error
 	scenarios []scenario
+	// subjects that it is for; nil: all.
+	subjects []string
+	// onRequest leaves it out unless it is asked for by name, because it takes long.
+	onRequest bool
+	// controllers of the controller-manager; empty: those that storage needs.
+	controllers string
 	// stock leaves the controller-manager's client its own limits, as in a cluster that nobody has tuned.
 	stock bool
 	// estimate is about how long the scenarios take with a subject.
@@ -82,7 +88,37 @@ func groups() []group {
 				return time.Duration(o.StockPods) * max(s.pace, stockPace)
 			},
 		},
+		{
+			name:      "failover",
+			warm:      warmImmediate,
+			scenarios: []scenario{{name: "failover", run: runFailover}},
+			subjects:  []string{subjectBerth, subjectAdmitted, subjectPeerTuned},
+			onRequest: true,
+			estimate:  failoverEstimate,
+		},
+		{
+			name:        "memory",
+			warm:        warmMemory,
+			scenarios:   []scenario{{name: "memory", run: runMemory}},
+			subjects:    []string{subjectBerth, subjectAdmitted, subjectPeerTuned},
+			controllers: withoutBinder,
+			onRequest:   true,
+			estimate:    memoryEstimate,
+		},
 	}
+}
+
+// defaultScenarios are those that are run if nobody says which.
+func defaultScenarios() []string {
+	var names []string
+	for _, g := range groups() {
+		for _, s := range g.scenarios {
+			if !g.onRequest {
+				names = append(names, s.name)
+			}
+		}
+	}
+	return names
 }
 
 func scenarioNames() []string {
