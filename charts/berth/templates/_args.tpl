@@ -47,6 +47,16 @@ what this chart depends on.
 {{- if $v.http.pprof }}
 - --enable-pprof
 {{- end }}
+{{- if $v.http.authorization }}
+- --http-authorization
+{{- end }}
+{{- if $v.http.tls.secretName }}
+- --http-certificate-file=/etc/berth/http-tls/tls.crt
+- --http-key-file=/etc/berth/http-tls/tls.key
+{{- end }}
+{{- if $v.tracing.endpoint }}
+- --tracing-config-file=/etc/berth/tracing/tracing.yaml
+{{- end }}
 - --logging-format={{ $v.log.format }}
 - -v={{ $v.log.level }}
 {{- end }}
