@@ -100,7 +100,7 @@ func TestRights(t *testing.T) {
 		"and nobody else's":                                  {admission, true, "validatingwebhookconfigurations", "other", ""},
 		"it keeps the authority":                             {admission, false, "secrets", "pool-csi-example-com-admission", "create get list update watch"},
 		"and reads no other Secret":                          {admission, false, "secrets", "other", "create"},
-		"it reads capacity":                                  {admission, true, "csistoragecapacities", "", "get list watch"},
+		"it reads capacity":                                  {admission, true, "csistoragecapacities", "", "list watch"},
 		"the controller asks who reads metrics":             {controller, true, "tokenreviews", "", "create"},
 		"and so does admission":                             {admission, true, "subjectaccessreviews", "", "create"},
 		"nobody asks unless it is turned on":                {combined, true, "tokenreviews", "", ""},

@@ -99,6 +99,11 @@ what this chart depends on.
 - --admission-certificates=self-managed
 - --admission-secret={{ include "berth.authoritySecret" . }}
 - --admission-service-names={{ include "berth.serviceNames" . | fromYamlArray | join "," }}
+{{- else }}
+- --admission-certificates=files
+- --admission-certificate-file=/etc/berth/tls/tls.crt
+- --admission-key-file=/etc/berth/tls/tls.key
+{{- end }}
 {{- with include "berth.mutatingConfigurations" . }}
 - --admission-mutating-configurations={{ . }}
 {{- end }}
@@ -106,11 +111,6 @@ what this chart depends on.
 - --admission-validating-configurations={{ . }}
 {{- end }}
 - --admission-match-classes={{ $a.matchClasses }}
-{{- else }}
-- --admission-certificates=files
-- --admission-certificate-file=/etc/berth/tls/tls.crt
-- --admission-key-file=/etc/berth/tls/tls.key
-{{- end }}
 {{- if not $a.topology }}
 - --admission-topology=false
 {{- end }}

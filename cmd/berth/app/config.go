@@ -195,6 +195,7 @@ func newAdmissionConfig(o *Options, client kubernetes.Interface, optional option
 	}
 	if o.Admission.Certificates == certificatesFiles {
 		config.Files = &certs.FilesConfig{Certificate: o.Admission.CertificateFile, Key: o.Admission.KeyFile}
+		config.Conditions = certs.ConditionsConfig{Client: client, Mutating: o.Admission.Mutating, Validating: o.Admission.Validating}
 		return config, nil
 	}
 	config.SelfManaged = certs.SelfManagedConfig{
