@@ -51,7 +51,7 @@ func (i *installation) switchesCertificates() {
 	i.run("upgrade", i.release, chart, "--values", i.values)
 	i.replaced()
 	i.annotatesFor(second)
-	i.wantBundle("Berth's own", func(bundle []byte) bool { return len(bundle) > 0 && !bytes.Contains(bundle, authority.Bundle) })
+	i.wantBundle("Berth's own", func(bundle []byte) bool { return len(bundle) > 0 && !bytes.Equal(bundle, authority.Bundle) })
 	must(i.t, i.Client().StorageV1().StorageClasses().Delete(i.t.Context(), second, metav1.DeleteOptions{}))
 	must(i.t, i.Client().CoreV1().Secrets(i.space).Delete(i.t.Context(), certificateSecret, metav1.DeleteOptions{}))
 }

@@ -39,7 +39,7 @@ type trimmer struct {
 func (t trimmer) trim(object any) (any, error) {
 	switch o := object.(type) {
 	case *corev1.PersistentVolumeClaim:
-		slim := trimClaim(o)
+		slim := trimClaim(o, t.same)
 		if t.admission {
 			keepSource(slim, o)
 		}
@@ -52,10 +52,10 @@ func (t trimmer) trim(object any) (any, error) {
 		return slim, nil
 	case *corev1.Node:
 		return &corev1.Node{ObjectMeta: metav1.ObjectMeta{
-			Name: o.Name, UID: o.UID, ResourceVersion: o.ResourceVersion, Labels: o.Labels,
+			Name: o.Name, UID: o.UID, ResourceVersion: o.ResourceVersion, Labels: t.same.words(o.Labels),
 		}}, nil
 	case *storagev1.CSINode:
-		return trimCSINode(o, t.driver), nil
+		return trimCSINode(o, t.driver, t.same), nil
 	case *storagev1.VolumeAttachment:
 		return trimAttachment(o), nil
 	case *storagev1.StorageClass:
@@ -80,15 +80,18 @@ func identity(meta metav1.ObjectMeta) metav1.ObjectMeta {
 const cloningProtection = "provisioner.storage.kubernetes.io/cloning-protection"
 
 // trimClaim drops what kubectl left in the annotations and, of a claim that has its volume, everything that only matters before.
-func trimClaim(claim *corev1.PersistentVolumeClaim) *corev1.PersistentVolumeClaim {
+func trimClaim(claim *corev1.PersistentVolumeClaim, same *shared) *corev1.PersistentVolumeClaim {
 	slim := &corev1.PersistentVolumeClaim{ObjectMeta: identity(claim.ObjectMeta)}
+	slim.Namespace = same.text(claim.Namespace)
 	if slices.Contains(claim.Finalizers, cloningProtection) {
 		slim.Finalizers = []string{cloningProtection}
 	}
-	slim.Status.Phase = claim.Status.Phase
+	slim.Status.Phase = corev1.PersistentVolumeClaimPhase(same.text(string(claim.Status.Phase)))
 	if claim.Spec.VolumeName != "" {
 		slim.Spec.VolumeName = claim.Spec.VolumeName
-		slim.Spec.StorageClassName = claim.Spec.StorageClassName
+		if class := claim.Spec.StorageClassName; class != nil {
+			slim.Spec.StorageClassName = new(same.text(*class))
+		}
 		return slim
 	}
 	slim.Annotations = trimAnnotations(claim.Annotations)
@@ -138,19 +141,19 @@ const (
 // in-tree volume that the driver took over is kept whole: translating it needs its source, its labels and its node affinity.
 func trimVolume(pv *corev1.PersistentVolume, driver, inTree string, same *shared) *corev1.PersistentVolume {
 	slim := &corev1.PersistentVolume{ObjectMeta: identity(pv.ObjectMeta)}
-	slim.Status.Phase = pv.Status.Phase
+	slim.Status.Phase = corev1.PersistentVolumePhase(same.text(string(pv.Status.Phase)))
 	if pv.Spec.ClaimRef == nil {
 		keepMatched(slim, pv)
 	}
 	if pv.Spec.ClaimRef != nil {
 		slim.Spec.ClaimRef = &corev1.ObjectReference{
-			Namespace: pv.Spec.ClaimRef.Namespace, Name: pv.Spec.ClaimRef.Name, UID: pv.Spec.ClaimRef.UID,
+			Namespace: same.text(pv.Spec.ClaimRef.Namespace), Name: pv.Spec.ClaimRef.Name, UID: pv.Spec.ClaimRef.UID,
 		}
 	}
 	source := pv.Spec.CSI
 	switch {
 	case source != nil && source.Driver == driver:
-		slim.Spec.CSI = &corev1.CSIPersistentVolumeSource{Driver: source.Driver, VolumeHandle: source.VolumeHandle}
+		slim.Spec.CSI = &corev1.CSIPersistentVolumeSource{Driver: driver, VolumeHandle: source.VolumeHandle}
 	case source == nil && inTree != "" && (pv.Annotations[migratedTo] == driver || pv.Annotations[provisionedBy] == inTree):
 		pv.ManagedFields = nil
 		trimAnnotations(pv.Annotations)
@@ -158,10 +161,10 @@ func trimVolume(pv *corev1.PersistentVolume, driver, inTree string, same *shared
 	default:
 		return slim
 	}
-	slim.Annotations = trimAnnotations(pv.Annotations)
-	slim.Finalizers = pv.Finalizers
-	slim.Spec.PersistentVolumeReclaimPolicy = pv.Spec.PersistentVolumeReclaimPolicy
-	slim.Spec.StorageClassName = pv.Spec.StorageClassName
+	slim.Annotations = same.labels(trimAnnotations(pv.Annotations))
+	slim.Finalizers = same.list(pv.Finalizers)
+	slim.Spec.PersistentVolumeReclaimPolicy = corev1.PersistentVolumeReclaimPolicy(same.text(string(pv.Spec.PersistentVolumeReclaimPolicy)))
+	slim.Spec.StorageClassName = same.text(pv.Spec.StorageClassName)
 	slim.Spec.NodeAffinity = same.affinity(pv.Spec.NodeAffinity)
 	slim.Spec.Capacity = same.capacity(pv.Spec.Capacity)
 	return slim
@@ -181,11 +184,11 @@ func keepMatched(slim, pv *corev1.PersistentVolume) {
 	}
 }
 
-func trimCSINode(node *storagev1.CSINode, driver string) *storagev1.CSINode {
+func trimCSINode(node *storagev1.CSINode, driver string, same *shared) *storagev1.CSINode {
 	slim := &storagev1.CSINode{ObjectMeta: metav1.ObjectMeta{Name: node.Name, UID: node.UID, ResourceVersion: node.ResourceVersion}}
 	for _, d := range node.Spec.Drivers {
 		if d.Name == driver {
-			slim.Spec.Drivers = []storagev1.CSINodeDriver{{Name: d.Name, NodeID: d.NodeID, TopologyKeys: d.TopologyKeys}}
+			slim.Spec.Drivers = []storagev1.CSINodeDriver{{Name: driver, NodeID: d.NodeID, TopologyKeys: same.list(d.TopologyKeys)}}
 		}
 	}
 	return slim

@@ -26,7 +26,7 @@ func TestHowLongTheLeaseIsSomebodyElses(t *testing.T) {
 		seen sighting
 		want time.Duration
 	}{
-		"nobody has it":                                 {sighting{held("", 15), now}, 0},
+		"nobody has it": {sighting{held("", 15), now}, 0},
 		"it is this replica's from a former life":       {sighting{held("self", 15), now}, 0},
 		"it has just been renewed":                      {sighting{held("other", 15), now}, 15 * time.Second},
 		"it was renewed a while ago":                    {sighting{held("other", 15), now.Add(-11 * time.Second)}, 4 * time.Second},

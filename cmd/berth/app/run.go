@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -25,6 +26,7 @@ import (
 	"github.com/berth-csi/berth/internal/diagnostics"
 	"github.com/berth-csi/berth/internal/kube"
 	"github.com/berth-csi/berth/internal/lead"
+	"github.com/berth-csi/berth/internal/memory"
 	"github.com/berth-csi/berth/provisioner"
 )
 
@@ -59,6 +61,11 @@ func Run(ctx context.Context, config *Config) error {
 		p.elector = lead.New(*config.Election)
 	}
 	if config.Diagnostics.Address == "" {
+		beside, stop := context.WithCancel(ctx)
+		var keeping sync.WaitGroup
+		keeping.Go(func() { memory.Keep(beside) })
+		defer keeping.Wait()
+		defer stop()
 		return p.run(ctx)
 	}
 	server, err := diagnostics.Listen(p.diagnostics())
@@ -68,6 +75,10 @@ func Run(ctx context.Context, config *Config) error {
 	// Health and metrics are served to the very end, also while the last calls finish.
 	serveCtx, stopServing := context.WithCancel(context.WithoutCancel(ctx))
 	group, runCtx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		memory.Keep(serveCtx)
+		return nil
+	})
 	group.Go(func() error { return server.Run(serveCtx) })
 	group.Go(func() error {
 		defer stopServing()
