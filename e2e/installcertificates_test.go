@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -37,10 +38,13 @@ func (i *installation) switchesCertificates() {
 	}, metav1.CreateOptions{})
 	must(i.t, err)
 
-	i.run("upgrade", i.release, chart, "--values", i.values,
-		"--set", "admission.certificates.mode=existingSecret", "--set", "admission.certificates.existingSecret.name="+certificateSecret)
-	i.trust(authority.Bundle)
-	i.replaced()
+	// From the upgrade on the processes of before may not read what is left of the other mode, until they are replaced.
+	i.withoutRights(func() {
+		i.run("upgrade", i.release, chart, "--values", i.values,
+			"--set", "admission.certificates.mode=existingSecret", "--set", "admission.certificates.existingSecret.name="+certificateSecret)
+		i.trust(authority.Bundle)
+		i.replaced()
+	})
 	i.wantBundle("the administrator's", func(bundle []byte) bool { return bytes.Equal(bundle, authority.Bundle) })
 	// A class that came since then is meant, too: whoever makes the certificates, Berth keeps the match condition.
 	second := i.class() + "-second"
@@ -54,6 +58,13 @@ func (i *installation) switchesCertificates() {
 	i.wantBundle("Berth's own", func(bundle []byte) bool { return len(bundle) > 0 && !bytes.Equal(bundle, authority.Bundle) })
 	must(i.t, i.Client().StorageV1().StorageClasses().Delete(i.t.Context(), second, metav1.DeleteOptions{}))
 	must(i.t, i.Client().CoreV1().Secrets(i.space).Delete(i.t.Context(), certificateSecret, metav1.DeleteOptions{}))
+}
+
+// withoutRights notes the time in which processes lack rights that others have been given.
+func (i *installation) withoutRights(do func()) {
+	began := time.Now()
+	do()
+	i.excused = append(i.excused, [2]time.Time{began, time.Now()})
 }
 
 // replaced does what the Deployments' controller has kubelets do after an upgrade.

@@ -55,7 +55,8 @@ func defaultOptions() Options {
 // smokeOptions are the smallest run that uses everything on Berth's path. Its figures mean nothing.
 func smokeOptions() Options {
 	o := defaultOptions()
-	o.Subjects = []string{subjectBerth}
+	o.Subjects, o.Scenarios = []string{subjectBerth}, scenarioNames()
+	o.Stops, o.Kills, o.MemoryNodes, o.MemoryClaims, o.MemoryRest = 1, 0, 5, 20, 0
 	o.Claims, o.WFFCClaims, o.StockClaims, o.StockPods, o.Rounds, o.Settle = 20, 3, 5, 5, 1, 0
 	return o
 }

@@ -34,6 +34,8 @@ func TestSmoke(t *testing.T) {
 		"create api_writes_per_volume", "create driver_calls_per_volume", "create api_requests",
 		"delete last_pv_gone_seconds", "delete api_writes_per_volume", "delete driver_calls_per_volume",
 		"wffc p50_seconds", "wffc p99_seconds", "wffc api_writes_per_volume",
+		"failover gap_p50_seconds", "failover max_gap_seconds", "failover claims", "failover driver_calls_per_volume",
+		"memory rss_bytes", "memory anonymous_bytes", "memory standby_rss_bytes", "memory standby_anonymous_bytes",
 	} {
 		if !(medians[name] > 0) {
 			t.Errorf("%s is %v, want more than nothing", name, medians[name])
