@@ -6,10 +6,12 @@ package kube
 
 import (
 	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/cache"
 )
 
@@ -76,6 +78,14 @@ func identity(meta metav1.ObjectMeta) metav1.ObjectMeta {
 	}
 }
 
+// within is an equal text, which is a part of another one if it is there: names of volumes hold their claims' UIDs.
+func within(whole, part string) string {
+	if at := strings.Index(whole, part); at >= 0 {
+		return whole[at : at+len(part)]
+	}
+	return part
+}
+
 // cloningProtection on a claim tells that volumes are, or were, made from it.
 const cloningProtection = "provisioner.storage.kubernetes.io/cloning-protection"
 
@@ -89,6 +99,7 @@ func trimClaim(claim *corev1.PersistentVolumeClaim, same *shared) *corev1.Persis
 	slim.Status.Phase = corev1.PersistentVolumeClaimPhase(same.text(string(claim.Status.Phase)))
 	if claim.Spec.VolumeName != "" {
 		slim.Spec.VolumeName = claim.Spec.VolumeName
+		slim.UID = types.UID(within(slim.Spec.VolumeName, string(slim.UID)))
 		if class := claim.Spec.StorageClassName; class != nil {
 			slim.Spec.StorageClassName = new(same.text(*class))
 		}
@@ -147,13 +158,14 @@ func trimVolume(pv *corev1.PersistentVolume, driver, inTree string, same *shared
 	}
 	if pv.Spec.ClaimRef != nil {
 		slim.Spec.ClaimRef = &corev1.ObjectReference{
-			Namespace: same.text(pv.Spec.ClaimRef.Namespace), Name: pv.Spec.ClaimRef.Name, UID: pv.Spec.ClaimRef.UID,
+			Namespace: same.text(pv.Spec.ClaimRef.Namespace), Name: pv.Spec.ClaimRef.Name,
+			UID: types.UID(within(pv.Name, string(pv.Spec.ClaimRef.UID))),
 		}
 	}
 	source := pv.Spec.CSI
 	switch {
 	case source != nil && source.Driver == driver:
-		slim.Spec.CSI = &corev1.CSIPersistentVolumeSource{Driver: driver, VolumeHandle: source.VolumeHandle}
+		slim.Spec.CSI = &corev1.CSIPersistentVolumeSource{Driver: driver, VolumeHandle: within(pv.Name, source.VolumeHandle)}
 	case source == nil && inTree != "" && (pv.Annotations[migratedTo] == driver || pv.Annotations[provisionedBy] == inTree):
 		pv.ManagedFields = nil
 		trimAnnotations(pv.Annotations)
@@ -188,7 +200,7 @@ func trimCSINode(node *storagev1.CSINode, driver string, same *shared) *storagev
 	slim := &storagev1.CSINode{ObjectMeta: metav1.ObjectMeta{Name: node.Name, UID: node.UID, ResourceVersion: node.ResourceVersion}}
 	for _, d := range node.Spec.Drivers {
 		if d.Name == driver {
-			slim.Spec.Drivers = []storagev1.CSINodeDriver{{Name: driver, NodeID: d.NodeID, TopologyKeys: same.list(d.TopologyKeys)}}
+			slim.Spec.Drivers = []storagev1.CSINodeDriver{{Name: driver, NodeID: within(node.Name, d.NodeID), TopologyKeys: same.list(d.TopologyKeys)}}
 		}
 	}
 	return slim

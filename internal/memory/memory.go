@@ -37,12 +37,14 @@ func percent(alive uint64) int {
 	return max(least, int(room*100/alive))
 }
 
-// Keep adapts the collector to what is alive and gives back to the system what is not used, now and then until ctx ends. Who has set GOGC
+// Keep has the collector busy at the start, then adapts it to what is alive, and gives back to the system what is not used, now and then until ctx ends. Who has set GOGC
 // knows better, and is left alone.
 func Keep(ctx context.Context) {
 	if os.Getenv("GOGC") != "" {
 		return
 	}
+	// While caches are filled most of what is decoded is not kept. The less of that there is at a time, the closer what is kept comes to lie.
+	debug.SetGCPercent(least)
 	for pause := firstLook; ; pause = min(2*pause, lastLook) {
 		select {
 		case <-time.After(pause):
