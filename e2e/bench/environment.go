@@ -50,7 +50,7 @@ func openEnvironment(ctx context.Context, dir string, t task, berthFlags []strin
 	var err error
 	if e.controlPlane, err = harness.StartControlPlane(ctx, filepath.Join(dir, "cp"), harness.ControlPlaneOptions{
 		Limits: limits, Controllers: t.group.controllers,
-		Set:    []string{harness.APIServer + ":audit-log-maxsize=10000"},
+		Set: []string{harness.APIServer + ":audit-log-maxsize=10000"},
 	}); err != nil {
 		return e, err
 	}

@@ -24,8 +24,8 @@ func TestLongestGap(t *testing.T) {
 		began, over float64
 		want        time.Duration
 	}{
-		"it begins before the accident and ends after it":   {[]float64{0, 1, 3, 4}, 1.5, 2.5, 2 * time.Second},
-		"it lies within":                                    {[]float64{0, 1, 2, 9, 10}, 0.5, 9.5, 7 * time.Second},
+		"it begins before the accident and ends after it": {[]float64{0, 1, 3, 4}, 1.5, 2.5, 2 * time.Second},
+		"it lies within": {[]float64{0, 1, 2, 9, 10}, 0.5, 9.5, 7 * time.Second},
 		"what the former leader still finishes ends no gap": {[]float64{0, 1, 1.5, 7}, 1, 7, 5500 * time.Millisecond},
 		"gaps before and after are not the accident's":      {[]float64{0, 5, 6, 7, 12}, 5.5, 6.5, time.Second},
 		"nobody provisioned any more":                       {[]float64{0, 1}, 2, 3, 0},

@@ -9,10 +9,9 @@ import (
 	"runtime"
 	"syscall"
 
+	"golang.org/x/sys/unix"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	volumehelpers "k8s.io/component-helpers/storage/volume"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/berth-csi/berth/e2e/harness"
 )
