@@ -21,8 +21,9 @@ const (
 	room = 24 << 20
 	// least is the least percentage: a heap of a gigabyte is not collected for every 24 MiB.
 	least = 25
-	// usual is Go's own percentage.
-	usual = 100
+	// usual is Go's own percentage, filling the one of the time in which caches are filled.
+	usual   = 100
+	filling = 50
 
 	// firstLook is when what filling the caches has left is given back, lastLook how long the pauses between later looks get. Each takes a collection.
 	firstLook = 15 * time.Second
@@ -44,7 +45,7 @@ func Keep(ctx context.Context) {
 		return
 	}
 	// While caches are filled most of what is decoded is not kept. The less of that there is at a time, the closer what is kept comes to lie.
-	debug.SetGCPercent(least)
+	debug.SetGCPercent(filling)
 	for pause := firstLook; ; pause = min(2*pause, lastLook) {
 		select {
 		case <-time.After(pause):
