@@ -144,7 +144,7 @@ func only(annotations map[string]string, key string) map[string]string {
 }
 
 func trimAnnotations(all map[string]string) map[string]string {
-	if _, ok := all[corev1.LastAppliedConfigAnnotation]; ok { // what was trimmed may be shared, and is not written to
+	if _, ok := all[corev1.LastAppliedConfigAnnotation]; ok { //nolint:staticcheck // what was trimmed is shared: deleting what is not there is a write, too
 		delete(all, corev1.LastAppliedConfigAnnotation)
 	}
 	return all
