@@ -45,6 +45,7 @@ type Config struct {
 	Reservations bool          // --capacity-reservations
 	PollInterval time.Duration // --capacity-poll-interval
 	Threads      int           // --capacity-threads: questions to the driver at once
+	CallTimeout  time.Duration // --timeout, which bounds each of these questions; 0: nobody minds how long they take
 	BackoffStart time.Duration // --retry-interval-start
 	BackoffMax   time.Duration // --retry-interval-max
 	Grace        time.Duration // --shutdown-grace
@@ -92,6 +93,7 @@ func New(config Config) (*Controller, error) {
 	c.asking = worker.New(worker.Config[Pool]{
 		Name: "csistoragecapacity", Workers: config.Threads, Grace: config.Grace,
 		BackoffStart: config.BackoffStart, BackoffMax: config.BackoffMax, Work: c.workPool,
+		Limit: askLimit(config.Threads, config.CallTimeout),
 		Group: func(key Pool) string { // what has just changed takes turns with what is long known
 			if c.book.isUrgent(key) {
 				return "urgent"
@@ -102,6 +104,7 @@ func New(config Config) (*Controller, error) {
 	c.publishing = worker.New(worker.Config[Key]{
 		Name: "csistoragecapacity-objects", Workers: writers, Grace: config.Grace,
 		BackoffStart: config.BackoffStart, BackoffMax: config.BackoffMax, Work: c.workKey,
+		Limit: callLimits * apiTimeout,
 	})
 	return c, nil
 }

@@ -81,6 +81,14 @@ type SelfManagedConfig struct {
 	Registry      prometheus.Registerer
 }
 
+// conditions is what of it is about webhook configurations.
+func (c *SelfManagedConfig) conditions() ConditionsConfig {
+	return ConditionsConfig{
+		Client: c.Client, Mutating: c.Mutating, Validating: c.Validating, FieldManager: c.FieldManager,
+		Condition: c.Condition, ConditionName: c.ConditionName, Registry: c.Registry,
+	}
+}
+
 // Validate checks the configuration.
 func (c *SelfManagedConfig) Validate() error {
 	problems := []error{c.Periods.Validate()}

@@ -22,6 +22,9 @@
 // clock that was wrong, the Secret holds a next authority and no current one: replicas go on with what they have if it is still trusted (what
 // webhooks trusted so far stays in the bundle), and sign with the next authority at once if they have nothing valid.
 //
+// Where the certificate comes from files, Conditions (conditions.go) is what is left of that: the leader keeps the match conditions, and
+// caBundle is somebody else's.
+//
 // Decide (decide.go) is pure and knows nothing but the Secret, the webhooks and the time; so whoever leads next goes on where the last
 // leader was killed. chooseSigner (leaf.go) is its counterpart for a replica. The rest carries out:
 //

@@ -30,7 +30,7 @@ const (
 // injector writes to webhook configurations what belongs to us in them, and only if it is not there. A configuration that does not exist is
 // not missed, and never made: it is the chart's.
 type injector struct {
-	config    *SelfManagedConfig
+	config    ConditionsConfig // Condition may be nil here
 	metrics   *metrics
 	targets   []target
 	informers []cache.SharedIndexInformer // of one configuration each, in the order of targets
@@ -60,7 +60,7 @@ const (
 	stale = time.Second
 )
 
-func newInjector(config *SelfManagedConfig, metrics *metrics) *injector {
+func newInjector(config ConditionsConfig, metrics *metrics) *injector {
 	i := &injector{config: config, metrics: metrics, written: map[writtenKey]written{}}
 	watch := func(t target, informer cache.SharedIndexInformer) {
 		i.targets = append(i.targets, t)

@@ -71,23 +71,30 @@ type metrics struct {
 }
 
 func newMetrics(registry prometheus.Registerer) *metrics {
+	m := newInjectionMetrics(registry)
+	m.signed = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "berth_certificate_signed_total", Help: "Serving certificates that this replica signed for itself.",
+	})
+	m.steps = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "berth_certificate_rotation_steps_total", Help: "Changes of the authorities' Secret by this replica.",
+	}, []string{"step"})
+	m.injected = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "berth_certificate_injected", Help: "Whether every webhook of a configuration carries the bundle.",
+	}, []string{"configuration"})
+	registry.MustRegister(m.signed, m.steps, m.injected)
+	return m
+}
+
+// newInjectionMetrics are those of who writes to webhook configurations, whatever it writes.
+func newInjectionMetrics(registry prometheus.Registerer) *metrics {
 	m := &metrics{
-		signed: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "berth_certificate_signed_total", Help: "Serving certificates that this replica signed for itself.",
-		}),
-		steps: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "berth_certificate_rotation_steps_total", Help: "Changes of the authorities' Secret by this replica.",
-		}, []string{"step"}),
 		injections: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "berth_certificate_injections_total", Help: "Writes of the bundle, and of the match condition, to webhook configurations.",
 		}, []string{"configuration", "field", "result"}),
 		lastInjected: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "berth_certificate_last_injection_timestamp_seconds", Help: "When a webhook configuration was last written to.",
 		}, []string{"configuration", "field"}),
-		injected: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "berth_certificate_injected", Help: "Whether every webhook of a configuration carries the bundle.",
-		}, []string{"configuration"}),
 	}
-	registry.MustRegister(m.signed, m.steps, m.injections, m.lastInjected, m.injected)
+	registry.MustRegister(m.injections, m.lastInjected)
 	return m
 }

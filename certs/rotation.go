@@ -33,7 +33,7 @@ const (
 // in each other's way.
 func (s *SelfManaged) Lead(ctx context.Context) error {
 	ctx = klog.NewContext(ctx, klog.FromContext(ctx).WithName("certificates"))
-	r := &rotation{SelfManaged: s, injector: newInjector(&s.config, s.metrics)}
+	r := &rotation{SelfManaged: s, injector: newInjector(s.config.conditions(), s.metrics)}
 	loop := newLoop("authority", r.work)
 	registration, err := s.secrets.AddEventHandler(wakes(loop, taskAuthority))
 	if err != nil {
@@ -46,7 +46,7 @@ func (s *SelfManaged) Lead(ctx context.Context) error {
 	var others sync.WaitGroup
 	defer others.Wait()
 	others.Go(func() { r.injector.watch(ctx) })
-	others.Go(func() { s.passOn(ctx, loop) })
+	others.Go(func() { s.refresh.passOn(ctx, loop) })
 	seen, cancel := context.WithTimeout(ctx, patience)
 	cache.WaitForCacheSync(seen.Done(), r.injector.synced)
 	cancel()
@@ -54,18 +54,6 @@ func (s *SelfManaged) Lead(ctx context.Context) error {
 	loop.Enqueue(taskConditions)
 	loop.Run(ctx)
 	return nil
-}
-
-// passOn wakes the upkeep of conditions at each Refresh.
-func (s *SelfManaged) passOn(ctx context.Context, loop *worker.Loop[task]) {
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-s.refresh:
-			loop.Wake(taskConditions)
-		}
-	}
 }
 
 func (r *rotation) work(ctx context.Context, t task) worker.Result {

@@ -164,7 +164,7 @@ func TestAWriteNeverMakesAConfiguration(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
 		r := c.start(nil)
-		i := newInjector(&r.config, r.metrics)
+		i := newInjector(r.config.conditions(), r.metrics)
 		gone := configuration{target: target{kindMutating, "berth"}, uid: "1", resourceVersion: "2", webhooks: []webhook{{name: "claims.berth"}}}
 		i.writeBundle(t.Context(), []configuration{gone}, []byte("bundle"))
 		if n := len(c.applied()); n != 1 {

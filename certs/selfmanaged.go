@@ -22,7 +22,7 @@ type SelfManaged struct {
 	config  SelfManagedConfig
 	secrets cache.SharedIndexInformer // of the one Secret
 	metrics *metrics
-	refresh chan struct{}
+	refresh refresh
 
 	mu    sync.Mutex
 	held  *leaf
@@ -42,7 +42,7 @@ func NewSelfManaged(config SelfManagedConfig) (*SelfManaged, error) {
 		secrets: logged(coreinformers.NewFilteredSecretInformer(config.Client, config.Namespace, 0, cache.Indexers{}, onlyNamed(config.SecretName)),
 			"Secret", config.SecretName),
 		metrics: newMetrics(config.Registry),
-		refresh: make(chan struct{}, 1),
+		refresh: make(refresh, 1),
 	}
 	config.Registry.MustRegister(&expiryCollector{s.expiries}, &phaseCollector{s.phase})
 	return s, nil
@@ -70,12 +70,7 @@ func (s *SelfManaged) Check(*http.Request) error {
 }
 
 // Refresh says that what Condition answers may have changed.
-func (s *SelfManaged) Refresh() {
-	select {
-	case s.refresh <- struct{}{}:
-	default:
-	}
-}
+func (s *SelfManaged) Refresh() { s.refresh.say() }
 
 func (s *SelfManaged) holding() *leaf {
 	s.mu.Lock()

@@ -52,7 +52,6 @@ func TestAdmissionOnAStockControlPlane(t *testing.T) {
 	} {
 		t.Run(next.name, func(t *testing.T) { next.tell(&admissionStory{newStory(t, s.World), hooks}) })
 	}
-	check(t, refusals(s.World))
 }
 
 // grantSecret lets the world's Berth keep its authority in a Secret of another name than its role knows.

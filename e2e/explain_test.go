@@ -151,6 +151,7 @@ func TestExplainAClaimThatIsBeingDeletedAndUsed(t *testing.T) {
 	s.claim("data", s.class())
 	s.bound("data")
 	s.pod(harness.Pod(s.namespace, "user", "data"))
+	s.placed("user") // before that it keeps nobody's claim
 	s.drop("data")
 	s.explains("data", "Pod user", "It is being deleted since", "Delete those Pods")
 }

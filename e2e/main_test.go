@@ -7,9 +7,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"net/http"
 	"os"
-	"path"
 	"path/filepath"
 	"testing"
 
@@ -61,8 +59,11 @@ func run(m *testing.M) (code int) {
 		return complain(err)
 	}
 	code = m.Run()
-	err = errors.Join(refusals(shared), shared.Close(ctx))
-	return max(code, complain(err))
+	err = rightsAsked.collect(shared.ControlPlane)
+	if err == nil {
+		err = rightsAsked.problems(code == 0 && allStoriesRun())
+	}
+	return max(code, complain(errors.Join(err, shared.Close(ctx))))
 }
 
 func complain(err error) (code int) {
@@ -71,27 +72,4 @@ func complain(err error) (code int) {
 	}
 	fmt.Fprintf(os.Stderr, "e2e: %v\n", err)
 	return 1
-}
-
-// refusals is an error if one of our service accounts has ever asked for what its role does not grant: the role is the one
-// that is documented, and has to be enough for everything the stories did. (An API server that has just been started
-// refuses everything for a moment, until it has read the roles.)
-func refusals(w *harness.World) error {
-	events, err := w.ControlPlane.Audit(func(event *harness.AuditEvent) bool {
-		return isBerth(event.User.Username) && event.ResponseStatus.Code == http.StatusForbidden && !harness.BerthMay(event)
-	})
-	if err != nil {
-		return err
-	}
-	var errs []error
-	seen := map[string]bool{}
-	for _, event := range events {
-		text := fmt.Sprintf("%s may not %s %s in API group %q and namespace %q", event.User.Username, event.Verb,
-			path.Join(event.ObjectRef.Resource, event.ObjectRef.Subresource), event.ObjectRef.APIGroup, event.ObjectRef.Namespace)
-		if !seen[text] {
-			seen[text] = true
-			errs = append(errs, errors.New(text))
-		}
-	}
-	return errors.Join(errs...)
 }

@@ -48,7 +48,12 @@ func inOwnWorld(t *testing.T, name string, edits ...func(*harness.WorldOptions))
 	}
 	world, err := harness.NewWorld(t.Context(), options)
 	must(t, err)
-	t.Cleanup(func() { check(t, world.Close(context.Background())) })
+	t.Cleanup(func() {
+		if options.Shared == nil { // its audit log goes with it
+			check(t, rightsAsked.collect(world.ControlPlane))
+		}
+		check(t, world.Close(context.Background()))
+	})
 	return newStory(t, world)
 }
 

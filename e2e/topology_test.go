@@ -3,6 +3,8 @@
 package e2e
 
 import (
+	"context"
+	"fmt"
 	"slices"
 	"testing"
 
@@ -49,6 +51,27 @@ func TestDelayedVolumeIsMadeWhereThePodIsPlaced(t *testing.T) {
 	if got := pods[s.namespace+"/user"].Spec.NodeName; got != node {
 		t.Errorf("the Pod is on %s, want %s", got, node)
 	}
+}
+
+// TestAClaimForANodeWithoutTheDriverIsGivenBack: the node was there when it was selected, and the driver has left it since.
+func TestAClaimForANodeWithoutTheDriverIsGivenBack(t *testing.T) {
+	s := inSharedWorld(t)
+	bare := harness.Node(harness.NodeSpec{Name: s.namespace + "-bare", Labels: map[string]string{s.ZoneKey(): s.Zones[0]}})
+	bare.Spec.Unschedulable = true // by Pods of other stories
+	_, err := s.Client().CoreV1().Nodes().Create(t.Context(), bare, metav1.CreateOptions{})
+	must(t, err)
+	claim := s.claim("data", s.class(harness.WaitForFirstConsumer), harness.Annotation(selectedNode, bare.Name))
+	must(t, harness.Eventually(t.Context(), "the claim is given back", func(ctx context.Context) error {
+		now, err := s.Client().CoreV1().PersistentVolumeClaims(s.namespace).Get(ctx, claim.Name, metav1.GetOptions{})
+		if err == nil && now.Annotations[selectedNode] != "" {
+			err = fmt.Errorf("its selected node is %s", now.Annotations[selectedNode])
+		}
+		return err
+	}))
+	if calls := s.calls(harness.CreateVolume, volumeName(claim)); len(calls) != 0 {
+		t.Errorf("CreateVolume was called %d times for a node without the driver", len(calls))
+	}
+	must(t, s.Client().CoreV1().Nodes().Delete(t.Context(), bare.Name, metav1.DeleteOptions{}))
 }
 
 // wantAffinity checks that a volume can be reached from one zone and no other.

@@ -1,7 +1,9 @@
 package provisioner
 
 import (
+	"hash/fnv"
 	"slices"
+	"strconv"
 
 	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
@@ -95,14 +97,25 @@ func attachmentsByVolume(object any) ([]string, error) {
 	return []string{*attachment.Spec.Source.PersistentVolumeName}, nil
 }
 
-// volumesByHandle finds the driver's volumes by what the driver calls them.
+// handleBuckets is how many values indexVolumesByHandle has. An index keeps a set for each value, and a set of one volume takes ten times what one more in a
+// set does; so volumes whose handles are different share a value.
+const handleBuckets = 1 << 12
+
+// handleBucket is the value under which a handle is found, among others.
+func handleBucket(handle string) string {
+	hash := fnv.New32a()
+	_, _ = hash.Write([]byte(handle)) // never fails
+	return strconv.FormatUint(uint64(hash.Sum32()%handleBuckets), 36)
+}
+
+// volumesByHandle finds the driver's volumes by the bucket of what the driver calls them.
 func (c *Controller) volumesByHandle(object any) ([]string, error) {
 	pv, ok := object.(*corev1.PersistentVolume)
 	if !ok {
 		return nil, nil
 	}
 	if source := sourceOf(c.settings, pv); source != nil && source.Driver == c.settings.Driver.Name {
-		return []string{source.VolumeHandle}, nil
+		return []string{handleBucket(source.VolumeHandle)}, nil
 	}
 	return nil, nil
 }

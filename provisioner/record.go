@@ -154,7 +154,7 @@ func (c *Controller) referring(in Input) (*corev1.PersistentVolume, error) {
 	if attempt == nil || !attempt.restored || attempt.Volume == nil || claim != nil && claim.DeletionTimestamp == nil && claim.Spec.VolumeName == "" {
 		return nil, nil
 	}
-	volumes, err := c.volumes.GetIndexer().ByIndex(indexVolumesByHandle, attempt.Volume.GetVolumeId())
+	volumes, err := c.volumes.GetIndexer().ByIndex(indexVolumesByHandle, handleBucket(attempt.Volume.GetVolumeId()))
 	if err != nil {
 		return nil, fmt.Errorf("look for volumes with handle %q: %w", attempt.Volume.GetVolumeId(), err)
 	}

@@ -91,6 +91,9 @@ func (c *Controller) Stuck() error {
 			return err
 		}
 	}
+	if c.journal != nil {
+		return c.journal.Stuck()
+	}
 	return nil
 }
 

@@ -63,7 +63,7 @@ func runTask(ctx context.Context, t task, o Options, progress io.Writer) (result
 		return nil, err
 	}
 	defer remove()
-	e, err := openEnvironment(ctx, dir, t, o)
+	e, err := openEnvironment(ctx, dir, t, o, progress)
 	defer func() {
 		if err != nil {
 			fmt.Fprint(progress, e.describeSubject())

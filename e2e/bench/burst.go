@@ -171,8 +171,6 @@ func (e *environment) measureFitting(ctx context.Context, names []string, limit 
 	return append(readings, costs...), nil
 }
 
-const unitClaims = "claims"
-
 // exhausted is how many calls since a moment were answered that there is no room.
 func exhausted(calls []harness.Call, since time.Time) int {
 	n := 0

@@ -47,7 +47,7 @@ func capacityGroup() group {
 				}}
 				return harness.DriverOptions{Config: config, Faults: []harness.Fault{slowCapacity(o.Capacity.Latency)}}
 			},
-			zones: func(o Options) []string { return numbered(o.Capacity.Nodes) },
+			zones: func(o Options) []string { return numberedZones(o.Capacity.Nodes) },
 			classes: func(_ Options, driver string) []*storagev1.StorageClass {
 				return []*storagev1.StorageClass{harness.StorageClass(classImmediate, driver)}
 			},
@@ -88,7 +88,7 @@ func (c CapacityOptions) classNames() []string {
 func (c CapacityOptions) want() map[place]int64 {
 	want := map[place]int64{}
 	for _, class := range c.classNames() {
-		for _, zone := range numbered(c.Nodes) {
+		for _, zone := range numberedZones(c.Nodes) {
 			want[place{class, zone}] = capacityOneBytes
 		}
 	}
@@ -269,7 +269,7 @@ func (e *environment) scrape(ctx context.Context) ([]reading, error) {
 	var took []time.Duration
 	depth := -1.0
 	for range scrapes {
-		request, err := http.NewRequestWithContext(ctx, http.MethodGet, e.metricsURL, nil)
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, e.replicas[0].MetricsURL(), nil)
 		if err != nil {
 			return nil, err
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"time"
@@ -26,7 +27,10 @@ type environment struct {
 	flags        []string         // that the group's world gives every subject
 	env          []string         // that goes with them
 	process      *harness.Process // the subject's
-	metricsURL   string           // of the subject
+	replicas     []*harness.Berth // of the subject, the first of which is process; none of one that has no HTTP server
+	identities   []string         // of the replicas in the lease, once there are two
+	service      *harness.Service // in front of the replicas' webhooks; nil: there is none
+	progress     io.Writer
 	client       kubernetes.Interface
 	tracker      *tracker
 	stopTracker  func() // nil until the tracker watches
@@ -38,17 +42,17 @@ func unthrottled() harness.ClientLimits { return harness.ClientLimits{QPS: 5000,
 
 // openEnvironment brings everything up in dir. Close has to be called whether or not it succeeds, if it returns an
 // environment.
-func openEnvironment(ctx context.Context, dir string, t task, o Options) (*environment, error) {
+func openEnvironment(ctx context.Context, dir string, t task, o Options, progress io.Writer) (*environment, error) {
 	s := subjects()[t.subject]
-	e := &environment{dir: dir, subject: s, tracker: newTracker(), berthFlags: o.BerthFlags}
+	e := &environment{dir: dir, subject: s, tracker: newTracker(), berthFlags: o.BerthFlags, progress: progress}
 	limits := unthrottled()
 	if t.group.stock {
 		limits = harness.ClientLimits{}
 	}
 	var err error
 	if e.controlPlane, err = harness.StartControlPlane(ctx, filepath.Join(dir, "cp"), harness.ControlPlaneOptions{
-		Limits: limits,
-		Set:    []string{harness.APIServer + ":audit-log-maxsize=10000"},
+		Limits: limits, Controllers: t.group.controllers,
+		Set: []string{harness.APIServer + ":audit-log-maxsize=10000"},
 	}); err != nil {
 		return e, err
 	}
@@ -108,11 +112,15 @@ func (e *environment) close(ctx context.Context) error {
 	if e.stopTracker != nil {
 		e.stopTracker()
 	}
-	if e.process != nil && e.process.Running() {
+	for _, process := range e.processes() {
 		// How the subject ends is not what is measured; the established provisioner ends with a signal.
-		if _, err := e.process.Stop(ctx); err != nil {
+		if process.Running() {
+			_, err := process.Stop(ctx)
 			errs = append(errs, err)
 		}
+	}
+	if e.service != nil {
+		errs = append(errs, e.service.Close())
 	}
 	if e.driver != nil {
 		if _, err := e.driver.Stop(ctx); err != nil {
@@ -123,6 +131,18 @@ func (e *environment) close(ctx context.Context) error {
 		errs = append(errs, e.controlPlane.Down(ctx))
 	}
 	return errors.Join(errs...)
+}
+
+// processes are all of the subject.
+func (e *environment) processes() []*harness.Process {
+	if e.process == nil {
+		return nil
+	}
+	all := []*harness.Process{e.process}
+	for _, replica := range e.replicas[min(1, len(e.replicas)):] {
+		all = append(all, replica.Process)
+	}
+	return all
 }
 
 // clusterAdmin makes a service account that may do everything. The other subjects use one because Berth does, so that

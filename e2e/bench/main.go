@@ -23,6 +23,9 @@ func run(args []string) error {
 	if len(args) > 0 && args[0] == subjectFloor {
 		return floorMain(args[1:])
 	}
+	if len(args) > 0 && args[0] == onHostCommand {
+		return onHost(args[1:])
+	}
 	options, err := parseOptions(args, os.Stderr)
 	if err != nil {
 		return err

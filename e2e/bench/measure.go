@@ -17,6 +17,7 @@ const (
 	unitPerVolume = "per volume"
 	unitRequests  = "requests"
 	unitEvents    = "events"
+	unitClaims    = "claims"
 )
 
 // A measurement has the state of the meters at the start of a scenario.

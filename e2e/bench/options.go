@@ -20,6 +20,11 @@ type Options struct {
 	// StockClaims is how many claims create-stock is about, StockPods how many Pods wffc-stock makes at once.
 	StockClaims int
 	StockPods   int
+	// Stops and Kills are how often failover ends the leader in each way.
+	Stops, Kills int
+	// MemoryNodes and MemoryClaims are what memory fills the cluster with, MemoryRest how long it waits then.
+	MemoryNodes, MemoryClaims int
+	MemoryRest                time.Duration
 	// Latencies of the driver's CreateVolume and DeleteVolume; everything is measured at each.
 	Latencies []time.Duration
 	// Rounds is how often every subject is measured.
@@ -40,8 +45,9 @@ type Options struct {
 func defaultOptions() Options {
 	return Options{
 		Subjects:  defaultSubjects(),
-		Scenarios: scenarioNames(),
-		Claims:    1000, WFFCClaims: 50, StockClaims: 200, StockPods: 100,
+		Scenarios: defaultScenarios(),
+		Claims:    1000, WFFCClaims: 50, StockClaims: 200, StockPods: 100, Stops: 20, Kills: 20,
+		MemoryNodes: 5000, MemoryClaims: 20000, MemoryRest: memoryRest,
 		Latencies: []time.Duration{0},
 		Rounds:    2,
 		Settle:    3 * time.Second,
@@ -52,7 +58,8 @@ func defaultOptions() Options {
 // smokeOptions are the smallest run that uses everything on Berth's path. Its figures mean nothing.
 func smokeOptions() Options {
 	o := defaultOptions()
-	o.Subjects = []string{subjectBerth}
+	o.Subjects, o.Scenarios = []string{subjectBerth}, scenarioNames()
+	o.Stops, o.Kills, o.MemoryNodes, o.MemoryClaims, o.MemoryRest = 1, 0, 5, 20, 0
 	o.Claims, o.WFFCClaims, o.StockClaims, o.StockPods, o.Rounds, o.Settle = 20, 3, 5, 5, 1, 0
 	o.Capacity = smokeCapacityOptions()
 	return o
@@ -78,6 +85,10 @@ func (o Options) Validate() error {
 	check(o.WFFCClaims > 0, "wffc-claims must be more than 0, not %d", o.WFFCClaims)
 	check(o.StockClaims > 0, "stock-claims must be more than 0, not %d", o.StockClaims)
 	check(o.StockPods > 0, "stock-pods must be more than 0, not %d", o.StockPods)
+	check(o.Stops >= 0 && o.Kills >= 0 && o.Stops+o.Kills > 0, "stops and kills must not be below 0, nor both 0")
+	check(o.MemoryNodes > 0, "memory-nodes must be more than 0, not %d", o.MemoryNodes)
+	check(o.MemoryClaims > 0, "memory-claims must be more than 0, not %d", o.MemoryClaims)
+	check(o.MemoryRest >= 0, "memory-rest must not be below 0, as %s is", o.MemoryRest)
 	check(len(o.Latencies) > 0, "no latency")
 	for _, latency := range o.Latencies {
 		check(latency >= 0, "latency must not be below 0, as %s is", latency)
@@ -101,6 +112,11 @@ func parseOptions(args []string, usage io.Writer) (Options, error) {
 	flags.IntVar(&o.WFFCClaims, "wffc-claims", o.WFFCClaims, "how many claims wffc works through one by one")
 	flags.IntVar(&o.StockClaims, "stock-claims", o.StockClaims, "how many claims create-stock is about")
 	flags.IntVar(&o.StockPods, "stock-pods", o.StockPods, "how many Pods wffc-stock makes at once")
+	flags.IntVar(&o.Stops, "stops", o.Stops, "how often failover stops the leader")
+	flags.IntVar(&o.Kills, "kills", o.Kills, "how often failover kills the leader")
+	flags.IntVar(&o.MemoryNodes, "memory-nodes", o.MemoryNodes, "how many nodes there are in memory")
+	flags.IntVar(&o.MemoryClaims, "memory-claims", o.MemoryClaims, "how many claims there are in memory")
+	flags.DurationVar(&o.MemoryRest, "memory-rest", o.MemoryRest, "how long memory waits before it looks")
 	flags.Var(durationsFlag{&o.Latencies}, "latency", "`LIST` of latencies of the driver, such as 0,50ms")
 	o.Capacity.addFlags(flags)
 	flags.IntVar(&o.Rounds, "rounds", o.Rounds, "how often every subject is measured")

@@ -78,10 +78,11 @@ func TestParseOptions(t *testing.T) {
 	}{
 		"nothing is all scenarios and most subjects": {want: func(*Options) {}},
 		"everything said": {
-			args: "--subjects floor,berth --scenarios wffc --claims 7 --wffc-claims 8 --stock-claims 9 --stock-pods 10 --latency 0,50ms --rounds 3 --json F --keep D",
+			args: "--subjects floor,berth --scenarios wffc --claims 7 --wffc-claims 8 --stock-claims 9 --stock-pods 10 --stops 11 --kills 12 --memory-nodes 13 --memory-claims 14 --memory-rest 15s --latency 0,50ms --rounds 3 --json F --keep D",
 			want: func(o *Options) {
 				*o = Options{
 					Subjects: []string{"floor", "berth"}, Scenarios: []string{"wffc"}, Claims: 7, WFFCClaims: 8, StockClaims: 9, StockPods: 10,
+					Stops: 11, Kills: 12, MemoryNodes: 13, MemoryClaims: 14, MemoryRest: 15 * time.Second,
 					Latencies: []time.Duration{0, 50 * time.Millisecond}, Rounds: 3, Settle: 3 * time.Second, JSON: "F", Keep: "D",
 					Capacity: defaultCapacityOptions(),
 				}
@@ -97,6 +98,8 @@ func TestParseOptions(t *testing.T) {
 		"an unknown subject":  {args: "--subjects nobody", wantErr: `no subject "nobody"`},
 		"an unknown scenario": {args: "--scenarios nothing", wantErr: `no scenario "nothing"`},
 		"no claims":           {args: "--claims 0", wantErr: "claims must be more than 0"},
+		"no accidents":        {args: "--stops 0 --kills 0", wantErr: "stops and kills"},
+		"no nodes":            {args: "--memory-nodes 0", wantErr: "memory-nodes must be more than 0"},
 		"no list":             {args: "--subjects=,", wantErr: "no subjects"},
 		"a negative latency":  {args: "--latency -1s", wantErr: "latency must not be below 0"},
 		"a stray argument":    {args: "create", wantErr: `unexpected argument "create"`},

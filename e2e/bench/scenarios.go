@@ -18,6 +18,10 @@ type group struct {
 	name      string
 	warm      func(ctx context.Context, e *environment) error
 	scenarios []scenario
+	// onRequest leaves it out unless it is asked for by name, because it takes long.
+	onRequest bool
+	// controllers of the controller-manager; empty: those that storage needs.
+	controllers string
 	// stock leaves the controller-manager's client its own limits, as in a cluster that nobody has tuned.
 	stock bool
 	// world is what there is instead of three zones with a large pool each; nil: those.
@@ -91,7 +95,37 @@ func groups() []group {
 		capacityGroup(),
 		burstGroup(),
 		placementGroup(),
+		{
+			name:      "failover",
+			warm:      warmImmediate,
+			scenarios: []scenario{{name: "failover", run: runFailover}},
+			only:      hasReplicas,
+			onRequest: true,
+			estimate:  failoverEstimate,
+		},
+		{
+			name:        "memory",
+			warm:        warmMemory,
+			scenarios:   []scenario{{name: "memory", run: runMemory}},
+			only:        hasReplicas,
+			controllers: withoutBinder,
+			onRequest:   true,
+			estimate:    memoryEstimate,
+		},
 	}
+}
+
+// defaultScenarios are those that are run if nobody says which.
+func defaultScenarios() []string {
+	var names []string
+	for _, g := range groups() {
+		for _, s := range g.scenarios {
+			if !g.onRequest {
+				names = append(names, s.name)
+			}
+		}
+	}
+	return names
 }
 
 func scenarioNames() []string {

@@ -37,6 +37,8 @@ func TestSmoke(t *testing.T) {
 		"capacity all_published_seconds", "capacity capacity_writes", "capacity driver_calls_per_key", "capacity scrape_seconds",
 		"capacity-polls driver_calls_per_key_per_poll", "capacity-slow driver_calls_per_key_per_poll",
 		"burst last_bound_seconds", "burst driver_calls_per_volume", "immediate-placement last_bound_seconds",
+		"failover gap_p50_seconds", "failover max_gap_seconds", "failover claims", "failover driver_calls_per_volume",
+		"memory rss_bytes", "memory anonymous_bytes", "memory standby_rss_bytes", "memory standby_anonymous_bytes",
 	} {
 		if !(medians[name] > 0) {
 			t.Errorf("%s is %v, want more than nothing", name, medians[name])

@@ -44,6 +44,8 @@ var metricOrder = []string{
 	"all_published_seconds", "all_published_estimate_seconds", "published", "published_too_many", "new_leader_writes", "unasked",
 	"driver_calls_per_key_per_poll", "resource_exhausted", "unplaced",
 	"last_pv_seconds", "last_bound_seconds", "last_placed_seconds", "last_pv_gone_seconds", "p50_seconds", "p99_seconds",
+	"gap_p50_seconds", "max_gap_seconds", "gap_after_kill_p50_seconds", "max_gap_after_kill_seconds", "claims", "admissions_failed", "admissions_failed_after_kill",
+	"start_seconds", "rss_bytes", "anonymous_bytes", "standby_rss_bytes", "standby_anonymous_bytes", "standby_peak_rss_bytes",
 	"cpu_seconds", "control_plane_cpu_seconds", "peak_rss_bytes",
 	"api_writes_per_volume", "system_api_writes_per_volume", "driver_calls_per_volume", "events_lost",
 	"capacity_writes", "api_writes_per_key", "driver_calls_per_key", "queue_depth", "rss_growth_bytes", "scrape_seconds", "api_requests",

@@ -8,9 +8,6 @@ import (
 	"slices"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	volumehelpers "k8s.io/component-helpers/storage/volume"
-
 	"github.com/berth-csi/berth/e2e/harness"
 )
 
@@ -77,18 +74,27 @@ type subject struct {
 	// steady: a limit of its own decides how long it takes, so that one round is enough.
 	steady bool
 	start  func(context.Context, *environment) (*harness.Process, error)
+	// standby starts a second replica; nil: there can be only one.
+	standby func(context.Context, *environment) (*harness.Berth, error)
+}
+
+// hasReplicas reports whether a second replica of a subject can be started, and keeps pace with ten claims a second.
+func hasReplicas(name string) bool {
+	s := subjects()[name]
+	return s.standby != nil && !s.steady
 }
 
 func subjects() map[string]subject {
 	peerEvents := []string{"Provisioning", "ProvisioningSucceeded"}
+	tuned := []string{"--kube-api-qps", "1000", "--kube-api-burst", "2000"}
 	return map[string]subject{
 		subjectBerth: {
 			binary: "berth", userAgent: berthUserAgent, events: []string{"ProvisioningSucceeded"},
-			pace: 25 * time.Millisecond, deletePace: 25 * time.Millisecond, capacityPace: 3 * time.Millisecond, start: startBerth,
+			pace: 25 * time.Millisecond, deletePace: 25 * time.Millisecond, capacityPace: 3 * time.Millisecond, start: startBerth, standby: standbyBerth,
 		},
 		subjectAdmitted: {
 			binary: "berth", userAgent: berthUserAgent, events: []string{"ProvisioningSucceeded"},
-			pace: 25 * time.Millisecond, deletePace: 25 * time.Millisecond, capacityPace: 3 * time.Millisecond, start: startAdmittedBerth,
+			pace: 25 * time.Millisecond, deletePace: 25 * time.Millisecond, capacityPace: 3 * time.Millisecond, start: startAdmittedBerth, standby: standbyBerth,
 		},
 		subjectUnreserved: {
 			binary: "berth", userAgent: berthUserAgent, events: []string{"ProvisioningSucceeded"},
@@ -97,13 +103,14 @@ func subjects() map[string]subject {
 		},
 		subjectPeerDefault: {
 			binary: peerBinary, userAgent: peerUserAgent, events: peerEvents,
-			pace: 205 * time.Millisecond, deletePace: 410 * time.Millisecond, capacityPace: time.Second, steady: true, start: startPeer(nil),
+			pace: 205 * time.Millisecond, deletePace: 410 * time.Millisecond, capacityPace: time.Second, steady: true, start: startPeer(nil), standby: standbyPeer(),
 		},
 		subjectPeerTuned: {
 			binary: peerBinary, userAgent: peerUserAgent, events: peerEvents,
 			pace: 30 * time.Millisecond, deletePace: 45 * time.Millisecond, capacityPace: 8 * time.Millisecond,
 			start: startPeer([]string{"--capacity-threads", "10", "--kube-api-capacity-qps", "1000", "--kube-api-capacity-burst", "2000"},
-				"--kube-api-qps", "1000", "--kube-api-burst", "2000"),
+				tuned...),
+			standby: standbyPeer(tuned...),
 		},
 		subjectFloor: {
 			userAgent: floorUserAgent,
@@ -142,57 +149,64 @@ func startAdmittedBerth(ctx context.Context, e *environment) (*harness.Process, 
 	if err := harness.NewWebhooks(berth.Admission).Install(ctx, e.client); err != nil {
 		return berth.Process, err
 	}
-	return berth.Process, harness.Eventually(ctx, "claims are annotated as they are created", func(ctx context.Context) error {
-		claim, err := e.client.CoreV1().PersistentVolumeClaims(benchNamespace).Create(ctx,
-			harness.Claim(benchNamespace, "tried", classImmediate), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
-		if err == nil && claim.Annotations[volumehelpers.AnnStorageProvisioner] != e.driver.Name {
-			err = fmt.Errorf("annotations are %v", claim.Annotations)
-		}
-		return err
-	})
+	return berth.Process, e.awaitAnnotated(ctx)
 }
 
 func startBerthWith(ctx context.Context, e *environment, admission *harness.AdmissionOptions, flags ...string) (*harness.Berth, error) {
+	options, err := e.berthOptions(ctx)
+	if err != nil {
+		return nil, err
+	}
+	options.Admission, options.Flags = admission, append(options.Flags, flags...)
+	return e.startFirst(ctx, options)
+}
+
+// berthOptions are those of every replica.
+func (e *environment) berthOptions(ctx context.Context) (harness.BerthOptions, error) {
 	kubeconfig, err := harness.BerthAccount(ctx, e.controlPlane, berthAccount)
-	if err != nil {
-		return nil, err
+	return harness.BerthOptions{
+		Kubeconfig: kubeconfig, Socket: e.driver.Socket, LeaderElection: true, Env: e.env, Flags: slices.Concat(e.flags, e.berthFlags),
+	}, err
+}
+
+// startFirst starts the first replica.
+func (e *environment) startFirst(ctx context.Context, options harness.BerthOptions) (*harness.Berth, error) {
+	replica, err := harness.StartBerth(ctx, e.dir, options)
+	if err == nil {
+		e.replicas = []*harness.Berth{replica}
 	}
-	berth, err := harness.StartBerth(ctx, e.dir, harness.BerthOptions{
-		Kubeconfig: kubeconfig, Socket: e.driver.Socket, LeaderElection: true, Env: e.env,
-		Flags: slices.Concat(flags, e.flags, e.berthFlags), Admission: admission,
-	})
-	if err != nil {
-		return nil, err
-	}
-	e.metricsURL = berth.MetricsURL()
-	return berth, nil
+	return replica, err
 }
 
 // startPeer runs the established provisioner in the same way, which its flags allow. Those about capacity are for where it publishes that.
 func startPeer(capacityFlags []string, flags ...string) func(context.Context, *environment) (*harness.Process, error) {
 	return func(ctx context.Context, e *environment) (*harness.Process, error) {
-		binary, err := harness.Binary(peerBinary)
-		if err != nil {
-			return nil, err
-		}
-		kubeconfig, err := e.clusterAdmin(ctx, "csi-provisioner")
-		if err != nil {
-			return nil, err
-		}
-		all := slices.Concat(flags, e.flags)
+		all := flags
 		if e.flags != nil {
-			all = append(all, capacityFlags...)
+			all = slices.Concat(flags, capacityFlags)
 		}
-		peer, err := harness.StartBerth(ctx, e.dir, harness.BerthOptions{
-			Name: "csi-provisioner", Binary: binary,
-			Kubeconfig: kubeconfig, Socket: e.driver.Socket, LeaderElection: true, Flags: all, Env: e.env,
-		})
+		options, err := e.peerOptions(ctx, all)
 		if err != nil {
 			return nil, err
 		}
-		e.metricsURL = peer.MetricsURL()
+		peer, err := e.startFirst(ctx, options)
+		if err != nil {
+			return nil, err
+		}
 		return peer.Process, nil
 	}
+}
+
+// peerOptions are those of every replica.
+func (e *environment) peerOptions(ctx context.Context, flags []string) (harness.BerthOptions, error) {
+	binary, err := harness.Binary(peerBinary)
+	if err != nil {
+		return harness.BerthOptions{}, err
+	}
+	kubeconfig, err := e.clusterAdmin(ctx, peerBinary)
+	return harness.BerthOptions{
+		Name: peerBinary, Binary: binary, Kubeconfig: kubeconfig, Socket: e.driver.Socket, LeaderElection: true, Env: e.env, Flags: slices.Concat(flags, e.flags),
+	}, err
 }
 
 // startFloor runs this program again, so that what the floor costs is that of a process of its own.

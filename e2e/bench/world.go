@@ -54,8 +54,8 @@ func (w world) build(ctx context.Context, client kubernetes.Interface, driver st
 	return nil
 }
 
-// numbered are n zones as the driver names those that it generates.
-func numbered(n int) []string {
+// numberedZones are n zones as the driver names those that it generates.
+func numberedZones(n int) []string {
 	names := make([]string, n)
 	for i := range names {
 		names[i] = fmt.Sprintf("%s%04d", zonePrefix, i)

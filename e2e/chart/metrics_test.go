@@ -109,6 +109,13 @@ func checkAlert(t *testing.T, berth []byte, alert *rulefmt.Rule) {
 			t.Errorf("%s has no %s", alert.Alert, text)
 		}
 	}
+	page, err := os.ReadFile("../../docs/alerts.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(page), "\n## "+alert.Alert+"\n") || !strings.HasSuffix(alert.Annotations["runbook_url"], "/docs/alerts.md#"+strings.ToLower(alert.Alert)) {
+		t.Errorf("%s: docs/alerts.md does not say what to do, or %s does not lead there", alert.Alert, alert.Annotations["runbook_url"])
+	}
 }
 
 func TestAlertsAreChosen(t *testing.T) {

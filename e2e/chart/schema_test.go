@@ -36,6 +36,10 @@ func TestWrongValuesAreNamed(t *testing.T) {
 		"the leader's match condition":       {"admission: {mutating: {matchConditions: [{name: berth-classes, expression: 'true'}]}}", "matchConditions"},
 		"an argument that is no flag":        {"extraArgs: [now]", "extraArgs"},
 		"a port out of range":                {"http: {port: 70000}", "port"},
+		"a collector without a port":         {"tracing: {endpoint: collector}", "endpoint"},
+		"a collector as a URL":               {"tracing: {endpoint: 'http://collector:4317'}", "endpoint"},
+		"more traces than claims":            {"tracing: {samplingRatePerMillion: 1000001}", "samplingRatePerMillion"},
+		"a reader of no kind":                {"http: {readers: [{name: prometheus}]}", "readers"},
 		"a level of the log as text":         {"log: {level: debug}", "level"},
 	}
 	for name, tt := range tests {
@@ -60,6 +64,7 @@ func TestContradictionsAreExplained(t *testing.T) {
 		"two that both provision":          {"leaderElection: {enabled: false}", "leaderElection.enabled"},
 		"a Secret without a name":          {"admission: {certificates: {mode: existingSecret}}", "admission.certificates.existingSecret.name"},
 		"a monitor of no Service":          {"metrics: {serviceMonitor: {enabled: true}, service: {enabled: false}}", "metrics.service.enabled"},
+		"a Pod monitor without a token":    {"http: {authorization: true}\nmetrics: {podMonitor: {enabled: true}}", "metrics.podMonitor.endpoint.authorization"},
 		"attributes in an old cluster":     {"volumeAttributesClasses: [{name: a, parameters: {b: c}}]", "Kubernetes 1.34"},
 		"less time than stopping takes":    {"terminationGracePeriodSeconds: 20", "terminationGracePeriodSeconds"},
 	}

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strconv"
 
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -32,6 +33,8 @@ type BerthOptions struct {
 	Env []string
 	// Binary runs another program that takes the same flags. Empty is bin/berth.
 	Binary string
+	// Runner is a command that runs the program with its arguments, which are added to it. Empty: it is run as it is.
+	Runner []string
 }
 
 // Berth is the program under test.
@@ -77,8 +80,13 @@ func StartBerth(ctx context.Context, dir string, options BerthOptions) (*Berth, 
 	if options.LeaderElection {
 		args = append(args, "--leader-election")
 	}
+	args = append(args, options.Flags...)
+	if len(options.Runner) > 0 {
+		args = slices.Concat(options.Runner[1:], []string{binary}, args)
+		binary = options.Runner[0]
+	}
 	process, err := StartProcess(ProcessSpec{
-		Name: name, Path: binary, Args: append(args, options.Flags...), Env: options.Env,
+		Name: name, Path: binary, Args: args, Env: options.Env,
 		Log: filepath.Join(dir, name+".log"),
 	})
 	if err != nil {

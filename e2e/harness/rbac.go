@@ -15,6 +15,12 @@ import (
 // BerthNamespace is where Berth's service accounts and leases live.
 const BerthNamespace = "berth-system"
 
+// BerthRules are the rights of the Berth of a service account, in the cluster and in its own namespace: those that the chart grants with all features on, which
+// a test compares.
+func BerthRules(account string) (cluster, namespace []rbacv1.PolicyRule) {
+	return clusterRules(account), namespaceRules(account)
+}
+
 // clusterRules are all that the Berth of a service account may do in the whole cluster. A test that fails because of a missing rule has found a
 // right that operators would have to grant: add it here only together with the role that ships.
 func clusterRules(account string) []rbacv1.PolicyRule {
@@ -22,9 +28,8 @@ func clusterRules(account string) []rbacv1.PolicyRule {
 	return []rbacv1.PolicyRule{
 		// Writes the volume it created, adds and takes off its finalizer, removes what is deleted.
 		rule("", "persistentvolumes", "get", "list", "watch", "create", "patch", "delete"),
-		// Reads claims; patches away the selected node when it gives a claim back to the scheduler. Update is what the
-		// established provisioner does that with, so a role made for that has it too.
-		rule("", "persistentvolumeclaims", "get", "list", "watch", "update", "patch"),
+		// Reads claims; patches away the selected node when it gives a claim back to the scheduler.
+		rule("", "persistentvolumeclaims", "get", "list", "watch", "patch"),
 		// Binds claims to their volumes, where it may.
 		rule("", "persistentvolumes/status", "patch"),
 		rule("", "persistentvolumeclaims/status", "patch"),
@@ -35,7 +40,7 @@ func clusterRules(account string) []rbacv1.PolicyRule {
 		// The values of those keys.
 		rule("", "nodes", "get", "list", "watch"),
 		// A volume that is still attached is not deleted.
-		rule("storage.k8s.io", "volumeattachments", "get", "list", "watch"),
+		rule("storage.k8s.io", "volumeattachments", "list", "watch"),
 		// Says on the claim what became of it; patch counts the repetitions of an event.
 		rule("", "events", "create", "patch"),
 		// What a class has the driver called with.
@@ -43,12 +48,12 @@ func clusterRules(account string) []rbacv1.PolicyRule {
 		// What a claim wants to be changeable later.
 		rule("storage.k8s.io", "volumeattributesclasses", "get", "list", "watch"),
 		// What a claim is restored from, and the finalizer that keeps it there meanwhile.
-		rule("snapshot.storage.k8s.io", "volumesnapshots", "get", "list", "watch", "update", "patch"),
+		rule("snapshot.storage.k8s.io", "volumesnapshots", "get", "list", "watch", "patch"),
 		rule("snapshot.storage.k8s.io", "volumesnapshotcontents", "get", "list", "watch"),
 		// Whether a claim may be made from something in another namespace.
-		rule("gateway.networking.k8s.io", "referencegrants", "get", "list", "watch"),
+		rule("gateway.networking.k8s.io", "referencegrants", "list", "watch"),
 		// Where there is room, for admission's hints.
-		rule("storage.k8s.io", "csistoragecapacities", "get", "list", "watch"),
+		rule("storage.k8s.io", "csistoragecapacities", "list", "watch"),
 		// Whom API servers trust that call the webhooks, and for which classes they do.
 		named(rule("admissionregistration.k8s.io", "mutatingwebhookconfigurations", "list", "watch", "patch"), mutate),
 		named(rule("admissionregistration.k8s.io", "validatingwebhookconfigurations", "list", "watch", "patch"), validate, contents),
@@ -59,7 +64,7 @@ func clusterRules(account string) []rbacv1.PolicyRule {
 func namespaceRules(account string) []rbacv1.PolicyRule {
 	return []rbacv1.PolicyRule{
 		// Leader election.
-		rule("coordination.k8s.io", "leases", "get", "create", "update"),
+		rule("coordination.k8s.io", "leases", "get", "watch", "create", "update"),
 		// The journal of what is about to be created.
 		rule("", "configmaps", "get", "create", "patch"),
 		// The authority of admission's certificates. A creation has no name that could be compared.

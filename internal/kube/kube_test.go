@@ -1,10 +1,13 @@
 package kube
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
+	"unsafe"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
@@ -57,6 +60,61 @@ func TestWhatVolumesHaveInCommonIsThereOnce(t *testing.T) {
 	}
 	if got := same.capacity(corev1.ResourceList{"storage": resource.MustParse("2Gi")})["storage"]; got.String() != "2Gi" {
 		t.Errorf("got %s", got.String())
+	}
+}
+
+// TestWhatObjectsHaveInCommonIsThereOnce: annotations and finalizers of volumes, labels of nodes, word by word.
+func TestWhatObjectsHaveInCommonIsThereOnce(t *testing.T) {
+	trim := Trim("driver.example", "")
+	volume := func(name string) *corev1.PersistentVolume {
+		made := &corev1.PersistentVolume{ObjectMeta: metav1.ObjectMeta{
+			Name: name, Annotations: map[string]string{"by": strings.Clone("driver.example")}, Finalizers: []string{"one", "two"},
+		}}
+		made.Spec.CSI = &corev1.CSIPersistentVolumeSource{Driver: "driver.example", VolumeHandle: name}
+		made.Spec.StorageClassName = strings.Clone("fast")
+		trimmed, err := trim(made)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return trimmed.(*corev1.PersistentVolume)
+	}
+	a, b := volume("a"), volume("b")
+	if reflect.ValueOf(a.Annotations).Pointer() != reflect.ValueOf(b.Annotations).Pointer() {
+		t.Error("the annotations are there twice")
+	}
+	if unsafe.SliceData(a.Finalizers) != unsafe.SliceData(b.Finalizers) {
+		t.Error("the finalizers are there twice")
+	}
+	if unsafe.StringData(a.Spec.StorageClassName) != unsafe.StringData(b.Spec.StorageClassName) {
+		t.Error("the class's name is there twice")
+	}
+	node := func(name string) *corev1.Node {
+		trimmed, err := trim(&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"zone": strings.Clone("z1"), "host": name}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return trimmed.(*corev1.Node)
+	}
+	x, y := node("x"), node("y")
+	if x.Labels["host"] != "x" || y.Labels["host"] != "y" {
+		t.Errorf("the labels are %v and %v", x.Labels, y.Labels)
+	}
+	if unsafe.StringData(x.Labels["zone"]) != unsafe.StringData(y.Labels["zone"]) {
+		t.Error("the zone is there twice")
+	}
+}
+
+// TestTablesDoNotGrowForever: what is nobody else's is forgotten again.
+func TestTablesDoNotGrowForever(t *testing.T) {
+	same := newShared()
+	for n := range 3 * longLimit {
+		all := map[string]string{"own": fmt.Sprint(n)}
+		if got := same.labels(all); got["own"] != all["own"] {
+			t.Fatalf("got %v for %v", got, all)
+		}
+	}
+	if n := len(same.annotations); n > longLimit {
+		t.Errorf("the table has %d entries", n)
 	}
 }
 

@@ -6,10 +6,12 @@ package kube
 
 import (
 	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/cache"
 )
 
@@ -29,7 +31,9 @@ func TrimForAdmission(driver, inTree string) cache.TransformFunc {
 	return trimmer{driver: driver, inTree: inTree, admission: true, same: newShared()}.trim
 }
 
-// trimmer knows what to keep.
+// trimmer knows what to keep. It writes into the object that it is given, which nobody else has seen yet: with a second one for what is kept, each would lie
+// beside one that is garbage, and half of the memory between them could not be given back. client-go's queues transform an object once, before
+// it is stored.
 type trimmer struct {
 	driver, inTree string
 	admission      bool
@@ -39,23 +43,27 @@ type trimmer struct {
 func (t trimmer) trim(object any) (any, error) {
 	switch o := object.(type) {
 	case *corev1.PersistentVolumeClaim:
-		slim := trimClaim(o)
+		slim := trimClaim(o, t.same)
 		if t.admission {
-			keepSource(slim, o)
+			keepSource(&slim, o)
 		}
-		return slim, nil
+		*o = slim
+		return o, nil
 	case *corev1.PersistentVolume:
 		slim := trimVolume(o, t.driver, t.inTree, t.same)
 		if t.admission {
-			keepMode(slim, o)
+			keepMode(&slim, o)
 		}
-		return slim, nil
+		*o = slim
+		return o, nil
 	case *corev1.Node:
-		return &corev1.Node{ObjectMeta: metav1.ObjectMeta{
-			Name: o.Name, UID: o.UID, ResourceVersion: o.ResourceVersion, Labels: o.Labels,
-		}}, nil
+		*o = corev1.Node{ObjectMeta: metav1.ObjectMeta{
+			Name: o.Name, UID: o.UID, ResourceVersion: o.ResourceVersion, Labels: t.same.words(o.Labels),
+		}}
+		return o, nil
 	case *storagev1.CSINode:
-		return trimCSINode(o, t.driver), nil
+		*o = trimCSINode(o, t.driver, t.same)
+		return o, nil
 	case *storagev1.VolumeAttachment:
 		return trimAttachment(o), nil
 	case *storagev1.StorageClass:
@@ -76,19 +84,32 @@ func identity(meta metav1.ObjectMeta) metav1.ObjectMeta {
 	}
 }
 
+// within is an equal text, which is a part of another one if it is there: names of volumes hold their claims' UIDs.
+func within(whole, part string) string {
+	if at := strings.Index(whole, part); at >= 0 {
+		return whole[at : at+len(part)]
+	}
+	return part
+}
+
 // cloningProtection on a claim tells that volumes are, or were, made from it.
 const cloningProtection = "provisioner.storage.kubernetes.io/cloning-protection"
 
 // trimClaim drops what kubectl left in the annotations and, of a claim that has its volume, everything that only matters before.
-func trimClaim(claim *corev1.PersistentVolumeClaim) *corev1.PersistentVolumeClaim {
-	slim := &corev1.PersistentVolumeClaim{ObjectMeta: identity(claim.ObjectMeta)}
+func trimClaim(claim *corev1.PersistentVolumeClaim, same *shared) corev1.PersistentVolumeClaim {
+	slim := corev1.PersistentVolumeClaim{ObjectMeta: identity(claim.ObjectMeta)}
+	slim.Namespace = same.text(claim.Namespace)
 	if slices.Contains(claim.Finalizers, cloningProtection) {
 		slim.Finalizers = []string{cloningProtection}
 	}
-	slim.Status.Phase = claim.Status.Phase
+	slim.Status.Phase = corev1.PersistentVolumeClaimPhase(same.text(string(claim.Status.Phase)))
 	if claim.Spec.VolumeName != "" {
 		slim.Spec.VolumeName = claim.Spec.VolumeName
-		slim.Spec.StorageClassName = claim.Spec.StorageClassName
+		slim.UID = types.UID(within(slim.Spec.VolumeName, string(slim.UID)))
+		if class := claim.Spec.StorageClassName; class != nil {
+			*class = same.text(*class)
+			slim.Spec.StorageClassName = class
+		}
 		return slim
 	}
 	slim.Annotations = trimAnnotations(claim.Annotations)
@@ -123,7 +144,9 @@ func only(annotations map[string]string, key string) map[string]string {
 }
 
 func trimAnnotations(all map[string]string) map[string]string {
-	delete(all, corev1.LastAppliedConfigAnnotation)
+	if _, ok := all[corev1.LastAppliedConfigAnnotation]; ok { //nolint:staticcheck // what was trimmed is shared: deleting what is not there is a write, too
+		delete(all, corev1.LastAppliedConfigAnnotation)
+	}
 	return all
 }
 
@@ -136,32 +159,34 @@ const (
 // trimVolume keeps what deletion needs of this driver's volumes, and of others' no more than that they exist and, while no claim has them, what a
 // claim is matched by; but of each for whom it is and in which phase, which tells what the controller-manager has still to do. An
 // in-tree volume that the driver took over is kept whole: translating it needs its source, its labels and its node affinity.
-func trimVolume(pv *corev1.PersistentVolume, driver, inTree string, same *shared) *corev1.PersistentVolume {
-	slim := &corev1.PersistentVolume{ObjectMeta: identity(pv.ObjectMeta)}
-	slim.Status.Phase = pv.Status.Phase
+func trimVolume(pv *corev1.PersistentVolume, driver, inTree string, same *shared) corev1.PersistentVolume {
+	slim := corev1.PersistentVolume{ObjectMeta: identity(pv.ObjectMeta)}
+	slim.Status.Phase = corev1.PersistentVolumePhase(same.text(string(pv.Status.Phase)))
 	if pv.Spec.ClaimRef == nil {
-		keepMatched(slim, pv)
-	}
-	if pv.Spec.ClaimRef != nil {
-		slim.Spec.ClaimRef = &corev1.ObjectReference{
-			Namespace: pv.Spec.ClaimRef.Namespace, Name: pv.Spec.ClaimRef.Name, UID: pv.Spec.ClaimRef.UID,
-		}
+		keepMatched(&slim, pv)
 	}
 	source := pv.Spec.CSI
-	switch {
-	case source != nil && source.Driver == driver:
-		slim.Spec.CSI = &corev1.CSIPersistentVolumeSource{Driver: source.Driver, VolumeHandle: source.VolumeHandle}
-	case source == nil && inTree != "" && (pv.Annotations[migratedTo] == driver || pv.Annotations[provisionedBy] == inTree):
-		pv.ManagedFields = nil
-		trimAnnotations(pv.Annotations)
-		return pv
-	default:
+	if inTree != "" && source == nil && (pv.Annotations[migratedTo] == driver || pv.Annotations[provisionedBy] == inTree) {
+		whole := *pv
+		whole.ManagedFields = nil
+		trimAnnotations(whole.Annotations)
+		return whole
+	}
+	if claim := pv.Spec.ClaimRef; claim != nil {
+		*claim = corev1.ObjectReference{
+			Namespace: same.text(claim.Namespace), Name: claim.Name, UID: types.UID(within(pv.Name, string(claim.UID))),
+		}
+		slim.Spec.ClaimRef = claim
+	}
+	if source == nil || source.Driver != driver {
 		return slim
 	}
-	slim.Annotations = trimAnnotations(pv.Annotations)
-	slim.Finalizers = pv.Finalizers
-	slim.Spec.PersistentVolumeReclaimPolicy = pv.Spec.PersistentVolumeReclaimPolicy
-	slim.Spec.StorageClassName = pv.Spec.StorageClassName
+	*source = corev1.CSIPersistentVolumeSource{Driver: driver, VolumeHandle: within(pv.Name, source.VolumeHandle)}
+	slim.Spec.CSI = source
+	slim.Annotations = same.labels(trimAnnotations(pv.Annotations))
+	slim.Finalizers = same.list(pv.Finalizers)
+	slim.Spec.PersistentVolumeReclaimPolicy = corev1.PersistentVolumeReclaimPolicy(same.text(string(pv.Spec.PersistentVolumeReclaimPolicy)))
+	slim.Spec.StorageClassName = same.text(pv.Spec.StorageClassName)
 	slim.Spec.NodeAffinity = same.affinity(pv.Spec.NodeAffinity)
 	slim.Spec.Capacity = same.capacity(pv.Spec.Capacity)
 	return slim
@@ -181,11 +206,11 @@ func keepMatched(slim, pv *corev1.PersistentVolume) {
 	}
 }
 
-func trimCSINode(node *storagev1.CSINode, driver string) *storagev1.CSINode {
-	slim := &storagev1.CSINode{ObjectMeta: metav1.ObjectMeta{Name: node.Name, UID: node.UID, ResourceVersion: node.ResourceVersion}}
+func trimCSINode(node *storagev1.CSINode, driver string, same *shared) storagev1.CSINode {
+	slim := storagev1.CSINode{ObjectMeta: metav1.ObjectMeta{Name: node.Name, UID: node.UID, ResourceVersion: node.ResourceVersion}}
 	for _, d := range node.Spec.Drivers {
 		if d.Name == driver {
-			slim.Spec.Drivers = []storagev1.CSINodeDriver{{Name: d.Name, NodeID: d.NodeID, TopologyKeys: d.TopologyKeys}}
+			slim.Spec.Drivers = []storagev1.CSINodeDriver{{Name: driver, NodeID: within(node.Name, d.NodeID), TopologyKeys: same.list(d.TopologyKeys)}}
 		}
 	}
 	return slim

@@ -21,7 +21,8 @@ import (
 
 // Config describes an election.
 type Config struct {
-	Client        kubernetes.Interface // its own, so that no burst of other requests delays a renewal
+	Client        kubernetes.Interface // its own, so that no burst of other requests delays a renewal; with a timeout
+	Watcher       kubernetes.Interface // the same without a timeout, which would end a watch as well
 	Namespace     string
 	Identity      string
 	Labels        map[string]string
@@ -90,15 +91,15 @@ func (e *Elector) Run(ctx context.Context, name string, work func(context.Contex
 		Callbacks: leaderelection.LeaderCallbacks{
 			OnStartedLeading: func(context.Context) { close(started) },
 			OnStoppedLeading: func() {},
-			OnNewLeader: func(identity string) {
-				if identity != e.config.Identity && identity != "" {
-					logger.Info("Another replica leads", "leader", identity)
-				}
-			},
 		},
 	})
 	if err != nil {
 		return fmt.Errorf("leader election: %w", err)
+	}
+	candidate := &candidate{config: e.config, name: name, lock: lock, watch: e.config.Watcher.CoordinationV1().Leases(e.config.Namespace)}
+	logger.Info("Waiting for the lease", "lease", types.NamespacedName{Namespace: e.config.Namespace, Name: name}, "identity", e.config.Identity)
+	if !candidate.take(klog.NewContext(ctx, logger)) {
+		return nil
 	}
 	e.watchdog.SetLeaderElection(elector)
 	defer e.watchdog.SetLeaderElection(nil) // a term that is over is not renewed, and that is no fault
@@ -110,17 +111,14 @@ func (e *Elector) Run(ctx context.Context, name string, work func(context.Contex
 		defer close(ended)
 		elector.Run(electionCtx)
 	}()
-	logger.Info("Waiting for the lease", "lease", types.NamespacedName{Namespace: e.config.Namespace, Name: name}, "identity", e.config.Identity)
+	finished := make(chan error, 1)
 	select {
 	case <-started:
+		logger.Info("Leading")
+		go func() { finished <- work(ctx) }()
 	case <-ctx.Done():
-		stopElection()
-		<-ended
-		return nil
+		finished <- nil
 	}
-	logger.Info("Leading")
-	finished := make(chan error, 1)
-	go func() { finished <- work(ctx) }()
 	select {
 	case err := <-finished:
 		stopElection()

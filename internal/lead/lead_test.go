@@ -31,7 +31,7 @@ func TestLeaseNameIsTheEstablishedProvisioners(t *testing.T) {
 }
 
 func config(client *fake.Clientset, identity string) Config {
-	return Config{Client: client, Namespace: "ns", Identity: identity,
+	return Config{Client: client, Watcher: client, Namespace: "ns", Identity: identity,
 		LeaseDuration: time.Second, RenewDeadline: 600 * time.Millisecond, RetryPeriod: 100 * time.Millisecond}
 }
 

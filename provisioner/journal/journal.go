@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -57,7 +58,8 @@ type Journal struct {
 	wake     chan struct{}      // there is something to write
 	arrivals arrivals
 
-	pages []*page // used by Load and then by the writer alone
+	pages []*page      // used by Load and then by the writer alone
+	since atomic.Int64 // when the writer began what it does now, in Unix nanoseconds; 0: it waits for something to write, or for the API server
 }
 
 // record is an entry that is not forgotten.

@@ -16,6 +16,7 @@ import (
 func (j *Journal) Run(ctx context.Context) error {
 	tidy := time.NewTicker(tidyAfter)
 	defer tidy.Stop()
+	defer j.rest()
 	for {
 		select {
 		case <-ctx.Done():
@@ -30,10 +31,32 @@ func (j *Journal) Run(ctx context.Context) error {
 		case <-j.wake:
 			j.gatherBatch(ctx)
 		}
-		if err := j.write(ctx, j.take()); err != nil {
+		j.begin()
+		err := j.write(ctx, j.take())
+		j.rest()
+		if err != nil {
 			return err
 		}
 	}
+}
+
+// writingLimit is how long the writer may take for one page: two writes, each with writeTimeout, and much to spare.
+const writingLimit = 20 * writeTimeout
+
+// begin says that the writer begins something that does not take long, rest that it waits.
+func (j *Journal) begin() { j.since.Store(time.Now().UnixNano()) }
+func (j *Journal) rest()  { j.since.Store(0) }
+
+// Stuck is an error if the writer hangs in this process: claims wait for it, as they do for the API server, and nothing but a restart would end that.
+func (j *Journal) Stuck() error {
+	since := j.since.Load()
+	if since == 0 {
+		return nil
+	}
+	if taken := time.Since(time.Unix(0, since)); taken > writingLimit {
+		return fmt.Errorf("the journal's writer must not take longer than %s for a page and is stuck since %s", writingLimit, taken.Round(time.Second))
+	}
+	return nil
 }
 
 // gatherBatch waits for more entries to share the write: for the more, the more are on record, and never long.
@@ -101,6 +124,7 @@ func (j *Journal) write(ctx context.Context, b batch) error {
 		}
 		klog.FromContext(ctx).Info("The journal cannot be written at the moment, will try again", "journal", j.config.Name, "after", pause, "err", err)
 		timer := time.NewTimer(pause)
+		j.rest()
 		select {
 		case <-ctx.Done():
 			timer.Stop()
@@ -108,6 +132,7 @@ func (j *Journal) write(ctx context.Context, b batch) error {
 			return nil
 		case <-timer.C:
 		}
+		j.begin()
 		pause = min(2*pause, retryMax)
 		j.giveBack(b)
 		b = j.take() // what came or went meanwhile goes along
@@ -151,6 +176,7 @@ func (j *Journal) commit(ctx context.Context, b batch) error {
 		return nil
 	}
 	for _, planned := range j.plan(b) {
+		j.begin()
 		began := time.Now()
 		err := planned.page.write(ctx, j.config.ConfigMaps, j.config.Name, j.config.Holder, planned.change)
 		if err != nil && retriable(planned.page, err) {

@@ -47,6 +47,16 @@ what this chart depends on.
 {{- if $v.http.pprof }}
 - --enable-pprof
 {{- end }}
+{{- if $v.http.authorization }}
+- --http-authorization
+{{- end }}
+{{- if $v.http.tls.secretName }}
+- --http-certificate-file=/etc/berth/http-tls/tls.crt
+- --http-key-file=/etc/berth/http-tls/tls.key
+{{- end }}
+{{- if $v.tracing.endpoint }}
+- --tracing-config-file=/etc/berth/tracing/tracing.yaml
+{{- end }}
 - --logging-format={{ $v.log.format }}
 - -v={{ $v.log.level }}
 {{- end }}
@@ -89,6 +99,11 @@ what this chart depends on.
 - --admission-certificates=self-managed
 - --admission-secret={{ include "berth.authoritySecret" . }}
 - --admission-service-names={{ include "berth.serviceNames" . | fromYamlArray | join "," }}
+{{- else }}
+- --admission-certificates=files
+- --admission-certificate-file=/etc/berth/tls/tls.crt
+- --admission-key-file=/etc/berth/tls/tls.key
+{{- end }}
 {{- with include "berth.mutatingConfigurations" . }}
 - --admission-mutating-configurations={{ . }}
 {{- end }}
@@ -96,11 +111,6 @@ what this chart depends on.
 - --admission-validating-configurations={{ . }}
 {{- end }}
 - --admission-match-classes={{ $a.matchClasses }}
-{{- else }}
-- --admission-certificates=files
-- --admission-certificate-file=/etc/berth/tls/tls.crt
-- --admission-key-file=/etc/berth/tls/tls.key
-{{- end }}
 {{- if not $a.topology }}
 - --admission-topology=false
 {{- end }}

@@ -73,16 +73,25 @@ startupProbe:
   httpGet:
     path: /livez
     port: http
+    {{- if $v.http.tls.secretName }}
+    scheme: HTTPS
+    {{- end }}
   {{- toYaml $v.probes.startup | nindent 2 }}
 livenessProbe:
   httpGet:
     path: /livez
     port: http
+    {{- if $v.http.tls.secretName }}
+    scheme: HTTPS
+    {{- end }}
   {{- toYaml $v.probes.liveness | nindent 2 }}
 readinessProbe:
   httpGet:
     path: /readyz
     port: http
+    {{- if $v.http.tls.secretName }}
+    scheme: HTTPS
+    {{- end }}
   {{- toYaml $v.probes.readiness | nindent 2 }}
 {{- with $resources }}
 resources:
@@ -119,6 +128,16 @@ volumeMounts:
   mountPath: /etc/berth/client-ca
   readOnly: true
 {{- end }}
+{{- end }}
+{{- if $v.http.tls.secretName }}
+- name: http-tls
+  mountPath: /etc/berth/http-tls
+  readOnly: true
+{{- end }}
+{{- if $v.tracing.endpoint }}
+- name: tracing
+  mountPath: /etc/berth/tracing
+  readOnly: true
 {{- end }}
 {{- if eq .component "controller" }}
 {{- with $v.extraVolumeMounts }}
@@ -183,6 +202,21 @@ volumeMounts:
       - key: ca.crt
         path: ca.crt
 {{- end }}
+{{- end }}
+{{- if $v.http.tls.secretName }}
+- name: http-tls
+  secret:
+    secretName: {{ $v.http.tls.secretName }}
+    items:
+      - key: tls.crt
+        path: tls.crt
+      - key: tls.key
+        path: tls.key
+{{- end }}
+{{- if $v.tracing.endpoint }}
+- name: tracing
+  configMap:
+    name: {{ include "berth.tracingName" .root }}
 {{- end }}
 {{- if eq .component "controller" }}
 {{- with $v.extraVolumes }}
@@ -252,6 +286,10 @@ metadata:
     {{- merge (dict) (include "berth.selector" . | fromYaml) (.podLabels | default dict) $v.commonLabels | toYaml | nindent 4 }}
   annotations:
     kubectl.kubernetes.io/default-container: berth
+    {{- if $v.tracing.endpoint }}
+    # It is read once.
+    berth.dev/tracing: {{ include "berth.tracingConfiguration" .root | sha256sum | trunc 16 | quote }}
+    {{- end }}
     {{- with merge (dict) (.podAnnotations | default dict) $v.commonAnnotations }}
     {{- toYaml . | nindent 4 }}
     {{- end }}

@@ -61,9 +61,9 @@ func (o *AdmissionOptions) AddFlags(flags *pflag.FlagSet) {
 	flags.StringSliceVar(&o.ServiceNames, "admission-service-names", o.ServiceNames,
 		"When self-managed: DNS names and IP addresses that API servers call the webhooks by, for example berth.kube-system.svc.")
 	flags.StringSliceVar(&o.Mutating, "admission-mutating-configurations", o.Mutating,
-		"When self-managed: MutatingWebhookConfigurations that the leader keeps: whom to trust, and which classes are meant. All webhooks in them have to be ours.")
+		"MutatingWebhookConfigurations that the leader keeps: which classes are meant and, when self-managed, whom to trust. All webhooks in them have to be ours.")
 	flags.StringSliceVar(&o.Validating, "admission-validating-configurations", o.Validating,
-		"When self-managed: ValidatingWebhookConfigurations that the leader keeps in the same way.")
+		"ValidatingWebhookConfigurations that the leader keeps in the same way.")
 	flags.BoolVar(&o.MatchClasses, "admission-match-classes", o.MatchClasses,
 		"Keep a match condition in those webhooks, "+conditionName+", so that API servers call only for the driver's classes.")
 	flags.StringVar(&o.MinVersion, "admission-tls-min-version", o.MinVersion, "Oldest version of TLS that is served: VersionTLS12 or VersionTLS13.")

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -40,8 +41,10 @@ type AdmissionConfig struct {
 	Snapshots snapshotclient.Interface
 	Grants    gatewayclient.Interface // nil without the gate CrossNamespaceVolumeDataSource
 
-	// Files: the certificate is somebody else's work. Otherwise SelfManaged is it, without the Secret's name, the condition and the registry.
+	// Files: the certificate is somebody else's work, and only the match conditions are ours. Otherwise SelfManaged is it. Both are without
+	// the Secret's name, the condition and the registry.
 	Files       *certs.FilesConfig
+	Conditions  certs.ConditionsConfig
 	SelfManaged certs.SelfManagedConfig
 	SecretName  string // empty: after the Lease
 	Tracer      *tracing.Tracer
@@ -54,11 +57,17 @@ type admission struct {
 	driver   string
 	config   *AdmissionConfig
 	source   certs.Source
-	managed  *certs.SelfManaged // nil: somebody else keeps the certificate
+	keeper   keeper // nil: there is nothing to keep in the cluster
 	server   *serving.Server
 	classes  cache.InformerSynced
 	watches  []func(context.Context) // that run beside the informers
 	topology atomic.Bool
+}
+
+// keeper does what one replica has to do for all, until ctx ends.
+type keeper interface {
+	Lead(ctx context.Context) error
+	Refresh() // the classes have changed
 }
 
 // subject is the driver whose claims are admitted, as far as it is known before it has answered.
@@ -138,24 +147,11 @@ func watchCapacities(factory informers.SharedInformerFactory, driver string) cac
 // capacityOfDriver is the label by which who publishes capacity marks the objects of a driver.
 const capacityOfDriver = "csi.storage.k8s.io/drivername"
 
-// certificates sets up where the certificate comes from.
+// certificates sets up where the certificate comes from, and who keeps the webhook configurations.
 func (a *admission) certificates(factory informers.SharedInformerFactory, registry prometheus.Registerer) error {
-	if a.config.Files != nil {
-		files := *a.config.Files
-		files.Registry = registry
-		a.source = certs.NewFiles(files)
-		return nil
-	}
-	config := a.config.SelfManaged
-	config.Registry = registry
-	config.SecretName = a.config.SecretName
-	if config.SecretName == "" {
-		config.SecretName = admissionName(a.driver)
-	}
-	config.FieldManager = "berth-" + a.driver
 	classes := factory.Storage().V1().StorageClasses()
-	config.ConditionName = conditionName
-	config.Condition = func(string, string) string {
+	manager := "berth-" + a.driver
+	condition := func(string, string) string {
 		if !a.config.MatchClasses {
 			return "" // one that was kept before goes
 		}
@@ -165,14 +161,32 @@ func (a *admission) certificates(factory informers.SharedInformerFactory, regist
 		}
 		return matchExpression(a.driver, classNames(a.driver, known))
 	}
-	managed, err := certs.NewSelfManaged(config)
-	if err != nil {
-		return err
+	if a.config.Files != nil {
+		files, config := *a.config.Files, a.config.Conditions
+		files.Registry = registry
+		a.source = certs.NewFiles(files)
+		if len(config.Mutating)+len(config.Validating) == 0 {
+			return nil
+		}
+		config.FieldManager, config.Condition, config.ConditionName, config.Registry = manager, condition, conditionName, registry
+		conditions, err := certs.NewConditions(config)
+		if err != nil {
+			return err
+		}
+		a.keeper = conditions
+	} else {
+		config := a.config.SelfManaged
+		config.FieldManager, config.Condition, config.ConditionName, config.Registry = manager, condition, conditionName, registry
+		config.SecretName = cmp.Or(a.config.SecretName, admissionName(a.driver))
+		managed, err := certs.NewSelfManaged(config)
+		if err != nil {
+			return err
+		}
+		a.source, a.keeper = managed, managed
 	}
-	if _, err := classes.Informer().AddEventHandler(classEvents(a.driver, managed.Refresh)); err != nil {
+	if _, err := classes.Informer().AddEventHandler(classEvents(a.driver, a.keeper.Refresh)); err != nil {
 		return fmt.Errorf("watch storage classes: %w", err)
 	}
-	a.source, a.managed = managed, managed
 	return nil
 }
 
@@ -263,16 +277,16 @@ func (w wakeup) Enqueue() {
 // keep maintains the authority and the webhook configurations, on the leader, until ctx ends. It begins when all classes are known: with
 // less, claims of the others would pass by the webhooks.
 func (a *admission) keep(ctx context.Context) error {
-	if a.managed == nil || !cache.WaitForCacheSync(ctx.Done(), a.classes) {
+	if a.keeper == nil || !cache.WaitForCacheSync(ctx.Done(), a.classes) {
 		return nil
 	}
-	return a.managed.Lead(ctx)
+	return a.keeper.Lead(ctx)
 }
 
 // contend has one of the replicas keep: the one that holds a Lease of admission's own. To lose it ends nothing but that: two who keep for a
 // moment get in each other's way and do no harm.
 func (a *admission) contend(ctx context.Context, elector *lead.Elector) error {
-	if a.managed == nil {
+	if a.keeper == nil {
 		return nil
 	}
 	var turn sync.Mutex // held while this replica keeps

@@ -152,7 +152,7 @@ func newCapacity(o *Options, shared *rest.Config) (func(context.Context, *proces
 			Classes: parts.Informer.Storage().V1().StorageClasses().Informer(), Places: parts.Places,
 			Parameters: provisioner.DriverParameters, Registry: p.registry,
 			Immediate: o.Capacity.Immediate, Reservations: o.Capacity.Reservations,
-			PollInterval: o.Capacity.PollInterval, Threads: o.Capacity.Threads,
+			PollInterval: o.Capacity.PollInterval, Threads: o.Capacity.Threads, CallTimeout: p.config.DriverTimeout,
 			BackoffStart: o.Provisioning.BackoffStart, BackoffMax: o.Provisioning.BackoffMax, Grace: o.Provisioning.Grace,
 		}
 		if o.Capacity.OwnerLevel >= 0 {

@@ -195,6 +195,7 @@ func newAdmissionConfig(o *Options, client kubernetes.Interface, optional option
 	}
 	if o.Admission.Certificates == certificatesFiles {
 		config.Files = &certs.FilesConfig{Certificate: o.Admission.CertificateFile, Key: o.Admission.KeyFile}
+		config.Conditions = certs.ConditionsConfig{Client: client, Mutating: o.Admission.Mutating, Validating: o.Admission.Validating}
 		return config, nil
 	}
 	config.SelfManaged = certs.SelfManagedConfig{
@@ -226,6 +227,10 @@ func newDiagnostics(o *Options, client kubernetes.Interface, version string) (di
 func newElection(o *LeaderOptions, shared *rest.Config) (*lead.Config, error) {
 	own := rest.CopyConfig(shared)
 	own.QPS, own.Burst = -1, 0
+	watcher, err := kubernetes.NewForConfig(own)
+	if err != nil {
+		return nil, fmt.Errorf("make a client that watches the lease: %w", err)
+	}
 	own.Timeout = max(time.Second, o.RenewDeadline/2)
 	client, err := kubernetes.NewForConfig(own)
 	if err != nil {
@@ -239,6 +244,7 @@ func newElection(o *LeaderOptions, shared *rest.Config) (*lead.Config, error) {
 	}
 	return &lead.Config{
 		Client:        client,
+		Watcher:       watcher,
 		Namespace:     o.namespace(),
 		Identity:      self,
 		Labels:        o.Labels,

@@ -19,6 +19,9 @@ func TestTheElectionHasNoOnesLimits(t *testing.T) {
 	if limiter := config.Client.CoordinationV1().RESTClient().GetRateLimiter(); limiter != nil {
 		t.Errorf("the election is limited to %v requests a second", limiter.QPS())
 	}
+	if limiter := config.Watcher.CoordinationV1().RESTClient().GetRateLimiter(); limiter != nil {
+		t.Errorf("its watch is limited to %v requests a second", limiter.QPS())
+	}
 	if shared.QPS != 5 || shared.Burst != 10 || shared.Timeout != 0 {
 		t.Errorf("the shared configuration was changed: %v, %d, %s", shared.QPS, shared.Burst, shared.Timeout)
 	}

@@ -62,6 +62,7 @@ func (p *process) provision(ctx context.Context, caches *caches, found *driverCo
 	}
 	if publisher != nil {
 		config.Room = publisher
+		p.publishes.Store(publisher)
 	}
 	controller, err := provisioner.New(config)
 	if err != nil {

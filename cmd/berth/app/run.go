@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -22,9 +23,11 @@ import (
 	_ "k8s.io/component-base/metrics/prometheus/workqueue"               // workqueue_*
 	"k8s.io/klog/v2"
 
+	"github.com/berth-csi/berth/capacity"
 	"github.com/berth-csi/berth/internal/diagnostics"
 	"github.com/berth-csi/berth/internal/kube"
 	"github.com/berth-csi/berth/internal/lead"
+	"github.com/berth-csi/berth/internal/memory"
 	"github.com/berth-csi/berth/provisioner"
 )
 
@@ -38,6 +41,7 @@ type process struct {
 
 	admission atomic.Pointer[admission]              // nil: not prepared yet, or not served
 	works     atomic.Pointer[provisioner.Controller] // nil: not prepared yet, or it does not provision
+	publishes atomic.Pointer[capacity.Controller]    // nil: not prepared yet, or it publishes no capacity
 	stuck     atomic.Bool                            // the log has said so
 }
 
@@ -59,6 +63,11 @@ func Run(ctx context.Context, config *Config) error {
 		p.elector = lead.New(*config.Election)
 	}
 	if config.Diagnostics.Address == "" {
+		beside, stop := context.WithCancel(ctx)
+		var keeping sync.WaitGroup
+		keeping.Go(func() { memory.Keep(beside) })
+		defer keeping.Wait()
+		defer stop()
 		return p.run(ctx)
 	}
 	server, err := diagnostics.Listen(p.diagnostics())
@@ -68,6 +77,10 @@ func Run(ctx context.Context, config *Config) error {
 	// Health and metrics are served to the very end, also while the last calls finish.
 	serveCtx, stopServing := context.WithCancel(context.WithoutCancel(ctx))
 	group, runCtx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		memory.Keep(serveCtx)
+		return nil
+	})
 	group.Go(func() error { return server.Run(serveCtx) })
 	group.Go(func() error {
 		defer stopServing()
@@ -117,11 +130,13 @@ func (p *process) diagnostics() diagnostics.Config {
 // checkWorkers fails if a piece of work hangs in this process. Neither the driver nor the API server can bring that about: whoever waits for them waits
 // for a limited time, or is known to wait. What hangs is in the log, once.
 func (p *process) checkWorkers(*http.Request) error {
-	controller := p.works.Load()
-	if controller == nil {
-		return nil
+	var err error
+	if controller := p.works.Load(); controller != nil {
+		err = controller.Stuck()
 	}
-	err := controller.Stuck()
+	if publisher := p.publishes.Load(); err == nil && publisher != nil {
+		err = publisher.Stuck()
+	}
 	if err != nil && !p.stuck.Swap(true) {
 		klog.Background().Error(err, "Something hangs in this process; /livez fails from now on, so that it is started anew")
 	}
