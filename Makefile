@@ -14,7 +14,7 @@ export GOFLAGS := $(strip $(shell go env GOFLAGS) -trimpath -gcflags=all=-dwarf=
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo v0.0.0-dev)
 
 # The modules of this repository; the first is the product.
-MODULES := . $(patsubst %/go.mod,%,$(wildcard tools/go.mod hack/image/go.mod e2e/controlplane/go.mod e2e/driver/go.mod e2e/bench/peer/go.mod e2e/chart/go.mod))
+MODULES := . $(patsubst %/go.mod,%,$(wildcard tools/go.mod hack/image/go.mod e2e/controlplane/go.mod e2e/driver/go.mod e2e/bench/peer/go.mod e2e/chart/go.mod e2e/node/runtime/go.mod))
 
 # module-files lists what a module's binary is built from. The big ones are made only when one of these is newer than
 # the binary: the go command would find nothing to compile either, but it takes its time to say so.
@@ -53,6 +53,9 @@ bin/image: $(call module-files,hack/image)
 .PHONY: e2e-bins
 e2e-bins: bin/controlplane bin/kubectl bin/poold ## build what the whole-system tests run against (minutes, the first time)
 
+.PHONY: node-bins
+node-bins: bin/node/containerd ## build what a node of the tests runs beside the kubelet: containerd and a network plugin
+
 .PHONY: peer
 peer: bin/csi-provisioner ## build the established csi-provisioner, to compare with (minutes, the first time)
 
@@ -88,6 +91,14 @@ bin/kubectl: e2e/controlplane/go.mod e2e/controlplane/go.sum
 
 bin/poold: $(call module-files,e2e/driver)
 	@hack/go-build 'CSI driver' -C=e2e/driver -ldflags="-s -w" -o=../../bin/poold .
+	@touch $@
+
+# Without the file systems that need C, or more than a kernel.
+bin/node/containerd: $(call module-files,e2e/node/runtime)
+	@mkdir -p bin/node
+	@hack/go-build 'containerd' -C=e2e/node/runtime -tags=no_btrfs,no_devmapper,no_zfs -ldflags="-s -w" -o=../../../bin/node/ \
+		$(foreach command,containerd containerd-shim-runc-v2 ctr,github.com/containerd/containerd/v2/cmd/$(command)) \
+		$(foreach plugin,main/ptp ipam/host-local,github.com/containernetworking/plugins/plugins/$(plugin))
 	@touch $@
 
 # What a node of the tests runs, named as its Pods name it.
@@ -194,7 +205,7 @@ update-chart: build chart-tools ## write anew what the chart renders in e2e/char
 	go test -C=e2e/chart -vet=off -count=1 -run='^TestRenders$$' ./... -update
 
 .PHONY: test-controlplane
-test-controlplane: ## test the control plane that the whole-system tests use (not part of test)
+test-controlplane: node-bins ## test the control plane that the whole-system tests use (not part of test)
 	@$(call dependencies,control plane dependencies,-C=e2e/controlplane,./...)
 	go test -C=e2e/controlplane -vet=off ./...
 

@@ -21,6 +21,7 @@ import (
 	"github.com/berth-csi/berth/e2e/controlplane/internal/cli"
 	"github.com/berth-csi/berth/e2e/controlplane/internal/component"
 	"github.com/berth-csi/berth/e2e/controlplane/internal/control"
+	"github.com/berth-csi/berth/e2e/controlplane/internal/node"
 	"github.com/berth-csi/berth/e2e/controlplane/internal/supervisor"
 )
 
@@ -29,7 +30,8 @@ import (
 const actAsProgram = "CONTROLPLANE_TEST_AS_PROGRAM"
 
 func TestMain(m *testing.M) {
-	if _, ok := cli.ParseComponentCall(os.Args); ok || os.Getenv(actAsProgram) != "" {
+	_, component := cli.ParseComponentCall(os.Args)
+	if _, _, part := node.ParseCall(os.Args); component || part || os.Getenv(actAsProgram) != "" {
 		os.Exit(run())
 	}
 	os.Exit(m.Run())
@@ -103,6 +105,26 @@ func launch(t *testing.T, args ...string) *plane {
 		}
 	})
 	return p
+}
+
+// again runs `up` on the directory of one that was killed, whose ready file would be taken for the new one's.
+func (p *plane) again(t *testing.T, args ...string) {
+	t.Helper()
+	if err := os.Remove(filepath.Join(p.dir, "ready")); err != nil {
+		t.Fatal(err)
+	}
+	p.up = program(append([]string{"up", "--dir", p.dir}, args...)...)
+	p.up.Stdout, p.up.Stderr = p.output, p.output
+	if err := p.up.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	up := p.up
+	go func() {
+		_ = up.Wait()
+		close(ended)
+	}()
+	p.ended = ended
 }
 
 // logEnd is worth reading when something went wrong.

@@ -3,12 +3,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
 	"syscall"
 
 	"github.com/berth-csi/berth/e2e/controlplane/internal/cli"
+	"github.com/berth-csi/berth/e2e/controlplane/internal/node"
 	"github.com/berth-csi/berth/e2e/controlplane/internal/stock"
 )
 
@@ -18,6 +20,9 @@ func main() {
 
 // run is all of the program, the test binary's included: it is called as a component too.
 func run() int {
+	if call, args, ok := node.ParseCall(os.Args); ok {
+		return call.Run(args)
+	}
 	var err error
 	if call, ok := cli.ParseComponentCall(os.Args); ok {
 		// Components handle signals themselves.
@@ -26,6 +31,10 @@ func run() int {
 		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 		defer stop()
 		err = cli.New().ExecuteContext(ctx)
+	}
+	var ended cli.Exit
+	if errors.As(err, &ended) {
+		return int(ended)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "controlplane:", err)

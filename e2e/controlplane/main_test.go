@@ -83,20 +83,7 @@ func TestTwoSideBySideAndNoneOutlivesItsSupervisor(t *testing.T) {
 		}
 	}
 	// What a killed one has left does not disturb the next on the same directory.
-	a.up = program("up", "--dir", a.dir)
-	a.up.Stdout, a.up.Stderr = a.output, a.output
-	if err := os.Remove(filepath.Join(a.dir, "ready")); err != nil {
-		t.Fatal(err)
-	}
-	if err := a.up.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan struct{})
-	go func() {
-		_ = a.up.Wait()
-		close(ended)
-	}()
-	a.ended = ended
+	a.again(t)
 	a.awaitReady(t)
 	if _, err := a.admin(t, "test").CoreV1().ConfigMaps("default").Get(testContext(t), "object-0", metav1.GetOptions{}); err != nil {
 		t.Errorf("data from before: %v", err)

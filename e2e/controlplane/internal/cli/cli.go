@@ -28,6 +28,7 @@ func New() *cobra.Command {
 		newStart(),
 		newRestart(),
 		newLimits(),
+		newExec(),
 		newKubeconfig(),
 		newRequests(),
 	)

@@ -24,7 +24,7 @@ func TestComponentCallsAreRecognised(t *testing.T) {
 		ok   bool
 	}{
 		"a component with flags":  {[]string{"etcd", "component", "etcd", "--a=b"}, ComponentCall{Name: component.Etcd, Args: []string{"--a=b"}}, true},
-		"an unknown component":    {[]string{"x", "component", "kubelet"}, ComponentCall{}, false},
+		"an unknown component":    {[]string{"x", "component", "kube-proxy"}, ComponentCall{}, false},
 		"no component":            {[]string{"x", "component"}, ComponentCall{}, false},
 		"an ordinary subcommand":  {[]string{"x", "up", "etcd"}, ComponentCall{}, false},
 		"no arguments whatsoever": {nil, ComponentCall{}, false},
@@ -88,10 +88,15 @@ func TestMistakesAreToldInOneLine(t *testing.T) {
 	}{
 		"no directory":           {[]string{"status"}, "no directory given, use --dir"},
 		"nothing runs":           {[]string{"status", "--dir", dir}, dir + "/control.sock: no control plane is running"},
-		"unknown component":      {[]string{"kill", "--dir", dir, "kubelet"}, "unknown component"},
+		"unknown component":      {[]string{"kill", "--dir", dir, "kube-proxy"}, "unknown component"},
 		"no component":           {[]string{"start", "--dir", dir}, "accepts 1 arg"},
 		"malformed flag":         {[]string{"restart", "--dir", dir, "etcd", "--set", "x"}, `"x" is not FLAG=VALUE`},
 		"malformed gate":         {[]string{"up", "--dir", dir, "--feature-gates", "x"}, `"x" is not COMPONENT:GATE=BOOL`},
+		"a kubelet without node": {[]string{"up", "--dir", dir, "--set", "kubelet:v=4"}, `"kubelet:v=4": there is no kubelet without --node`},
+		"image without node":     {[]string{"up", "--dir", dir, "--image", "x.tar"}, "--image and --node-runtime are for --node"},
+		"node in a hidden place": {[]string{"up", "--dir", "/run/cluster", "--node"}, "/run/cluster is below /run, of which a node has its own"},
+		"no node to run on":      {[]string{"exec", "--dir", dir, "--", "true"}, dir + "/control.sock: no control plane is running"},
+		"no command to run":      {[]string{"exec", "--dir", dir}, "requires at least 1 arg"},
 		"timeout of zero":        {[]string{"up", "--dir", dir, "--timeout", "0s"}, "--timeout 0s is not positive"},
 		"no limits":              {[]string{"limits", "--dir", dir}, "give --qps and --burst, or --stock"},
 		"limits and stock":       {[]string{"limits", "--dir", dir, "--qps", "1", "--stock"}, "give --qps and --burst, or --stock"},

@@ -10,6 +10,7 @@ import (
 
 	"github.com/berth-csi/berth/e2e/controlplane/internal/control"
 	"github.com/berth-csi/berth/e2e/controlplane/internal/directory"
+	"github.com/berth-csi/berth/e2e/controlplane/internal/node"
 	"github.com/berth-csi/berth/e2e/controlplane/internal/supervisor"
 )
 
@@ -52,7 +53,7 @@ func removeLeftovers(dir directory.Dir) error {
 		return nil
 	}
 	defer lock.Close()
-	return supervisor.RemoveLeftovers(dir)
+	return errors.Join(supervisor.RemoveLeftovers(dir), node.RemoveCgroups(node.Place{Dir: dir}))
 }
 
 // awaitEnd returns once nobody owns the directory.

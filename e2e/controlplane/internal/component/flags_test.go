@@ -23,6 +23,7 @@ func TestParseOverrides(t *testing.T) {
 				APIServer:         {"feature-gates": "A=true"},
 				ControllerManager: {"feature-gates": "A=true"},
 				Scheduler:         {"feature-gates": "A=true"},
+				Kubelet:           {"feature-gates": "A=true"},
 			},
 		},
 		"a component's own gate wins over one for all, in either order": {
@@ -31,6 +32,7 @@ func TestParseOverrides(t *testing.T) {
 				APIServer:         {"feature-gates": "A=false,B=true"},
 				ControllerManager: {"feature-gates": "A=true,B=true"},
 				Scheduler:         {"feature-gates": "A=true,B=true"},
+				Kubelet:           {"feature-gates": "A=true,B=true"},
 			},
 		},
 		"etcd has gates of its own": {
@@ -58,12 +60,12 @@ func TestParseOverrides(t *testing.T) {
 			want: Overrides{APIServer: {"audit-log-path": ""}},
 		},
 		"unknown component in a gate": {
-			gates:   []string{"kubelet:A=true"},
-			wantErr: `unknown component "kubelet", known are etcd, kube-apiserver, kube-controller-manager, kube-scheduler`,
+			gates:   []string{"kube-proxy:A=true"},
+			wantErr: `unknown component "kube-proxy", known are etcd, kube-apiserver, kube-controller-manager, kube-scheduler, containerd, kubelet`,
 		},
 		"unknown component in a flag": {
 			sets:    []string{"all:v=4"},
-			wantErr: `unknown component "all", known are etcd, kube-apiserver, kube-controller-manager, kube-scheduler`,
+			wantErr: `unknown component "all", known are etcd, kube-apiserver, kube-controller-manager, kube-scheduler, containerd, kubelet`,
 		},
 		"gate without component": {gates: []string{"A=true"}, wantErr: `"A=true" is not COMPONENT:GATE=BOOL[,GATE=BOOL]`},
 		"gate without value":     {gates: []string{"etcd:A"}, wantErr: `feature gates "etcd:A": "A" is not GATE=BOOL`},

@@ -1,4 +1,4 @@
-// Package component names the four parts of the control plane and holds the settings a user gives for them: flags
+// Package component names the four parts of the control plane, and the two of a node, and holds the settings a user gives for them: flags
 // and feature gates, parsed and merged. It is pure; it imports nothing but the standard library.
 package component
 
@@ -20,23 +20,35 @@ const (
 	Scheduler         Name = "kube-scheduler"
 )
 
-// All lists the components in the order in which they can start. Stopping goes the other way.
+// The components of a node, in the order in which they can start: containerd at any time, the kubelet after it and the API server.
+const (
+	Containerd Name = "containerd"
+	Kubelet    Name = "kubelet"
+)
+
+// All lists the components of every control plane in the order in which they can start. Stopping goes the other way.
 func All() []Name {
 	return []Name{Etcd, APIServer, ControllerManager, Scheduler}
 }
 
-// Kubernetes lists the components that share Kubernetes' feature gates: all but etcd, which has gates of its own.
-func Kubernetes() []Name {
-	return []Name{APIServer, ControllerManager, Scheduler}
+// Node lists those that a control plane with a node has as well.
+func Node() []Name {
+	return []Name{Containerd, Kubelet}
 }
 
-// Parse accepts exactly the names All lists.
+// Kubernetes lists the components that share Kubernetes' feature gates: all but etcd, which has gates of its own, and containerd, which has none.
+func Kubernetes() []Name {
+	return []Name{APIServer, ControllerManager, Scheduler, Kubelet}
+}
+
+// Parse accepts exactly the names that All and Node list.
 func Parse(s string) (Name, error) {
-	if name := Name(s); slices.Contains(All(), name) {
+	everything := slices.Concat(All(), Node())
+	if name := Name(s); slices.Contains(everything, name) {
 		return name, nil
 	}
-	known := make([]string, 0, len(All()))
-	for _, name := range All() {
+	known := make([]string, 0, len(everything))
+	for _, name := range everything {
 		known = append(known, string(name))
 	}
 	return "", fmt.Errorf("unknown component %q, known are %s", s, strings.Join(known, ", "))

@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"os"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // ErrNotRunning says that nothing answers on the socket.
@@ -56,6 +58,29 @@ func (c *Client) Restart(ctx context.Context, request Restart) error {
 // SetLimits changes the controller-manager's client limits and returns once it is healthy again.
 func (c *Client) SetLimits(ctx context.Context, limits Limits) error {
 	return c.do(ctx, http.MethodPost, "/limits", limits, nil)
+}
+
+// PID is the supervisor's, as seen from here, whatever namespace it is in.
+func (c *Client) PID(ctx context.Context) (int, error) {
+	connection, err := dial(ctx, c.path)
+	if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) {
+		return 0, fmt.Errorf("%s: %w", c.path, ErrNotRunning)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("talk to the control plane: %w", err)
+	}
+	defer connection.Close()
+	raw, err := connection.(*net.UnixConn).SyscallConn()
+	if err != nil {
+		return 0, fmt.Errorf("find the supervisor: %w", err)
+	}
+	var peer *unix.Ucred
+	var asked error
+	err = raw.Control(func(fd uintptr) { peer, asked = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) })
+	if err = errors.Join(err, asked); err != nil {
+		return 0, fmt.Errorf("find the supervisor: %w", err)
+	}
+	return int(peer.Pid), nil
 }
 
 // Down asks the control plane to stop and returns at once.

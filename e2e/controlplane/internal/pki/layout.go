@@ -27,6 +27,9 @@ type Layout struct {
 	EtcdServing Files
 	EtcdClient  Files
 	FrontProxy  Files
+	// Kubelet and KubeletClient are a node's: what it serves with, and what the API server shows it.
+	Kubelet       Files
+	KubeletClient Files
 }
 
 // LayoutOf is the Layout of a directory.
@@ -43,6 +46,8 @@ func LayoutOf(dir directory.Dir) Layout {
 		EtcdServing:    files("etcd"),
 		EtcdClient:     files("etcd-client"),
 		FrontProxy:     files("front-proxy"),
+		Kubelet:        files("kubelet"),
+		KubeletClient:  files("kubelet-client"),
 	}
 }
 
@@ -105,6 +110,37 @@ func (l Layout) Populate(serverHosts []string) (Clients, error) {
 		}
 	}
 	return clients, nil
+}
+
+// Machine is a node that runs a kubelet.
+type Machine struct {
+	Name, Address string
+}
+
+// PopulateNode makes what a kubelet and its API server need for each other, after Populate, and returns who the kubelet is: the Node that the Node
+// authorizer knows by its name.
+func (l Layout) PopulateNode(machine Machine) (Pair, error) {
+	ca, err := Load(l.CA)
+	if err != nil {
+		return Pair{}, err
+	}
+	kubelet := Subject{Name: "system:node:" + machine.Name, Groups: []string{"system:nodes"}}
+	serving, err := ca.Server(kubelet, []string{machine.Name, machine.Address})
+	if err != nil {
+		return Pair{}, err
+	}
+	if err := serving.Write(l.Kubelet); err != nil {
+		return Pair{}, err
+	}
+	// As kubeadm does it: the API server may do everything with a kubelet.
+	client, err := ca.Client(Subject{Name: "kube-apiserver-kubelet-client", Groups: []string{"system:masters"}})
+	if err != nil {
+		return Pair{}, err
+	}
+	if err := client.Write(l.KubeletClient); err != nil {
+		return Pair{}, err
+	}
+	return ca.Client(kubelet)
 }
 
 // FrontProxyName is the common name the API server accepts in the aggregating proxy's certificate.

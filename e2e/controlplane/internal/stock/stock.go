@@ -4,6 +4,7 @@
 package stock
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -17,6 +18,7 @@ import (
 	apiserver "k8s.io/kubernetes/cmd/kube-apiserver/app"
 	controllermanager "k8s.io/kubernetes/cmd/kube-controller-manager/app"
 	scheduler "k8s.io/kubernetes/cmd/kube-scheduler/app"
+	kubelet "k8s.io/kubernetes/cmd/kubelet/app"
 
 	"github.com/berth-csi/berth/e2e/controlplane/internal/component"
 )
@@ -51,6 +53,8 @@ func run(name component.Name, args []string) error {
 		command = controllermanager.NewControllerManagerCommand()
 	case component.Scheduler:
 		command = scheduler.NewSchedulerCommand()
+	case component.Kubelet:
+		command = kubelet.NewKubeletCommand(context.Background())
 	default:
 		return fmt.Errorf("no such component: %q", name)
 	}

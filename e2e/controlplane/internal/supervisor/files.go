@@ -7,6 +7,7 @@ import (
 	"github.com/berth-csi/berth/e2e/controlplane/internal/component"
 	"github.com/berth-csi/berth/e2e/controlplane/internal/directory"
 	"github.com/berth-csi/berth/e2e/controlplane/internal/kubeconfig"
+	"github.com/berth-csi/berth/e2e/controlplane/internal/node"
 	"github.com/berth-csi/berth/e2e/controlplane/internal/pki"
 )
 
@@ -23,9 +24,26 @@ func (s *Supervisor) writeFiles() error {
 	for name, pair := range clients.Components {
 		users[dir.ComponentKubeconfig(name)] = pair
 	}
+	servers := map[string]string{dir.Kubeconfig(): s.server()}
+	if s.config.Node != nil {
+		machine := pki.Machine{Name: node.Name, Address: node.Address}
+		pair, err := layout.PopulateNode(machine)
+		if err != nil {
+			return err
+		}
+		users[dir.ComponentKubeconfig(component.Kubelet)] = pair
+		err = s.config.Node.WriteFiles(node.Certificates{Serving: layout.Kubelet.Certificate, Key: layout.Kubelet.Key, ClientCA: layout.CA.Certificate})
+		if err != nil {
+			return err
+		}
+	}
 	for path, pair := range users {
 		user := kubeconfig.User{Name: "controlplane", Credential: kubeconfig.Credential{Certificate: pair}}
-		encoded, err := kubeconfig.Encode(cluster, user)
+		known := cluster
+		if server, otherwise := servers[path]; otherwise {
+			known.Server = server
+		}
+		encoded, err := kubeconfig.Encode(known, user)
 		if err != nil {
 			return err
 		}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/berth-csi/berth/e2e/controlplane/internal/component"
 	"github.com/berth-csi/berth/e2e/controlplane/internal/directory"
+	"github.com/berth-csi/berth/e2e/controlplane/internal/node"
 	"github.com/berth-csi/berth/e2e/controlplane/internal/pki"
 )
 
@@ -32,6 +33,19 @@ func DefaultControllers() []string {
 		"statefulset-controller",
 		"volumeattributesclass-protection-controller",
 	}
+}
+
+// NodeControllers are those of a control plane with a node as well: what judges the node and its Pods, attaches volumes, and keeps Pods on every node.
+func NodeControllers() []string {
+	return append(DefaultControllers(),
+		"daemonset-controller",
+		"disruption-controller",
+		"node-lifecycle-controller",
+		"persistentvolume-attach-detach-controller",
+		"persistentvolume-expander-controller",
+		"pod-garbage-collector-controller",
+		"taint-eviction-controller",
+	)
 }
 
 // createsServiceAccounts reports whether a --controllers list has the controller that gives every namespace its
@@ -60,6 +74,8 @@ func (p ports) of(name component.Name) int {
 		return p.controllerManager
 	case component.Scheduler:
 		return p.scheduler
+	case component.Kubelet:
+		return kubeletPort
 	}
 	return 0
 }
@@ -73,6 +89,8 @@ type facts struct {
 	controllers []string
 	audit       bool
 	limits      limits
+	// node is nil without one.
+	node *node.Place
 }
 
 // limits are the controller-manager's client limits; zero values leave Kubernetes' own.
@@ -108,6 +126,10 @@ func flagsFor(name component.Name, f facts) component.Flags {
 		return controllerManagerFlags(f)
 	case component.Scheduler:
 		return schedulerFlags(f)
+	case component.Containerd:
+		return component.Flags{"config": f.node.ContainerdConfig()}
+	case component.Kubelet:
+		return kubeletFlags(f)
 	}
 	return nil
 }
@@ -188,6 +210,9 @@ func apiServerFlags(f facts) component.Flags {
 		"max-mutating-requests-inflight": "800",
 		"shutdown-delay-duration":        "0",
 	}
+	if f.node != nil {
+		flags = flags.Without("disable-admission-plugins").With(apiServerNodeFlags(files))
+	}
 	if f.audit {
 		return flags.With(component.Flags{
 			"audit-policy-file": f.dir.AuditPolicy(),
@@ -238,7 +263,7 @@ func kubernetesClientFlags(f facts, name component.Name) component.Flags {
 const (
 	serviceRange = "10.96.0.0/16"
 	// serviceAddress is the first of the range: that of the kubernetes service itself.
-	serviceAddress = "10.96.0.1"
+	serviceAddress = node.ServiceAddress
 )
 
 // serverHosts are the names and addresses the API server is known by.

@@ -24,7 +24,7 @@ const (
 // Status describes the components in the order in which they start.
 func (s *Supervisor) Status() []control.Status {
 	statuses := make([]control.Status, 0, len(s.units))
-	for _, name := range component.All() {
+	for _, name := range s.names() {
 		statuses = append(statuses, s.units[name].status())
 	}
 	return statuses
@@ -120,6 +120,9 @@ func (s *Supervisor) operate(ctx context.Context, name component.Name, do func(c
 	defer leave()
 
 	u := s.units[name]
+	if u == nil {
+		return fmt.Errorf("there is no %s: this control plane was started without --node", name)
+	}
 	select {
 	case u.turn <- struct{}{}:
 		defer func() { <-u.turn }()
@@ -135,13 +138,7 @@ func (s *Supervisor) launch(ctx context.Context, u *unit, flags component.Flags)
 	ctx, cancel := context.WithTimeoutCause(ctx, s.config.Timeout, fmt.Errorf("not healthy within %s", s.config.Timeout))
 	defer cancel()
 	begin := time.Now()
-	p, err := launch(command{
-		executable: s.config.Executable,
-		name:       u.name,
-		args:       flags.Args(),
-		log:        u.log,
-		lifeline:   s.lifeline,
-	})
+	p, err := launch(s.commandOf(u, flags))
 	if err != nil {
 		return err
 	}

@@ -77,6 +77,10 @@ func (p *prober) healthy(ctx context.Context, name component.Name) error {
 		return err
 	case component.ControllerManager:
 		return p.controllerManagerHealthy(ctx, base)
+	case component.Containerd:
+		return p.containerdHealthy(ctx)
+	case component.Kubelet:
+		return p.kubeletHealthy(ctx)
 	}
 	return fmt.Errorf("no such component: %q", name)
 }

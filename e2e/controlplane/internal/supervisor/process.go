@@ -22,9 +22,12 @@ const LifelineVariable = "CONTROLPLANE_LIFELINE"
 // command says how to start a component.
 type command struct {
 	executable string
-	name       component.Name
-	args       []string
-	log        string
+	// args are all of the command line, the name that the component is called by included.
+	name component.Name
+	args []string
+	// env is added to ours.
+	env []string
+	log string
 	// lifeline is the end to read from; the supervisor alone holds the other.
 	lifeline *os.File
 }
@@ -52,10 +55,9 @@ func launch(c command) (*process, error) {
 	defer log.Close()
 
 	cmd := &exec.Cmd{
-		Path: c.executable,
-		// The components derive their user agent from the name they are called by, as does ps.
-		Args:       append([]string{string(c.name), "component", string(c.name)}, c.args...),
-		Env:        environment(),
+		Path:       c.executable,
+		Args:       c.args,
+		Env:        append(environment(), c.env...),
 		Stdout:     log,
 		Stderr:     log,
 		ExtraFiles: []*os.File{c.lifeline},

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -20,6 +21,7 @@ import (
 	"github.com/berth-csi/berth/e2e/controlplane/internal/component"
 	"github.com/berth-csi/berth/e2e/controlplane/internal/control"
 	"github.com/berth-csi/berth/e2e/controlplane/internal/directory"
+	"github.com/berth-csi/berth/e2e/controlplane/internal/node"
 	portlocks "github.com/berth-csi/berth/e2e/controlplane/internal/ports"
 )
 
@@ -38,6 +40,10 @@ type Config struct {
 	Definitions bool
 	// Audit records requests.
 	Audit bool
+	// Node says that this is inside of a node's namespaces, where a node is to run as well; nil without. Then `+"`up`"+` outside owns the directory.
+	Node *node.Place
+	// Images are archives to import into the node's containerd.
+	Images []string
 	// Timeout bounds the start of everything, and later that of each component.
 	Timeout time.Duration
 	// Report takes a line about progress, or about a component that failed. It may be called concurrently.
@@ -72,16 +78,12 @@ var errDown = errors.New("asked to stop")
 // everything has stopped.
 func Run(ctx context.Context, config Config) error {
 	begin := time.Now()
-	if err := config.Dir.Create(); err != nil {
-		return err
-	}
-	lock, err := config.Dir.Lock()
-	if err != nil {
-		return err
-	}
-	defer lock.Close()
-	if err := RemoveLeftovers(config.Dir); err != nil {
-		return err
+	if config.Node == nil {
+		lock, err := Own(config.Dir)
+		if err != nil {
+			return err
+		}
+		defer lock.Close()
 	}
 	reservation, err := portlocks.Reserve(portlocks.DefaultLockDir())
 	if err != nil {
@@ -112,6 +114,15 @@ func Run(ctx context.Context, config Config) error {
 		served <- err
 	}()
 
+	var relayed sync.WaitGroup
+	if config.Node != nil {
+		relayed.Go(func() {
+			if err := node.Relay(serving, *config.Node, s.facts.ports.apiServerAddress()); err != nil {
+				s.down(err)
+			}
+		})
+	}
+
 	err = s.start(ctx, begin)
 	if err == nil {
 		<-ctx.Done()
@@ -120,6 +131,7 @@ func Run(ctx context.Context, config Config) error {
 	}
 	stopErr := s.stop()
 	stopServing()
+	relayed.Wait()
 	return errors.Join(err, stopErr, <-served)
 }
 
@@ -138,11 +150,15 @@ func newSupervisor(config Config, reservation *portlocks.Reservation, lifeline *
 			controllers: config.Controllers,
 			audit:       config.Audit,
 			limits:      limits{qps: config.QPS, burst: config.Burst},
+			node:        config.Node,
 		},
 		units:    map[component.Name]*unit{},
 		lifeline: lifeline,
 	}
-	for _, name := range component.All() {
+	if config.Node != nil {
+		s.facts.ports.apiServer = nodeAPIServerPort
+	}
+	for _, name := range s.names() {
 		u := &unit{
 			name:      name,
 			log:       config.Dir.Log(name),
@@ -159,16 +175,45 @@ func newSupervisor(config Config, reservation *portlocks.Reservation, lifeline *
 	return s, nil
 }
 
+// names lists the components that there are.
+func (s *Supervisor) names() []component.Name {
+	if s.config.Node == nil {
+		return component.All()
+	}
+	return slices.Concat(component.All(), component.Node())
+}
+
+// Own makes the directory, takes it, and removes what an earlier owner that was killed has left in it.
+func Own(dir directory.Dir) (*os.File, error) {
+	if err := dir.Create(); err != nil {
+		return nil, err
+	}
+	lock, err := dir.Lock()
+	if err != nil {
+		return nil, err
+	}
+	if err := RemoveLeftovers(dir); err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	return lock, nil
+}
+
 // start brings everything up, in parallel where one component does not need another's answer.
 func (s *Supervisor) start(ctx context.Context, begin time.Time) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, s.config.Timeout, fmt.Errorf("not ready within %s", s.config.Timeout))
 	defer cancel()
 
 	// One after the other: a connection to etcd that fails at first is tried again only after a second.
-	for _, name := range []component.Name{component.Etcd, component.APIServer} {
-		if err := s.Start(ctx, control.Start{Component: name}); err != nil {
-			return err
+	plane := func(ctx context.Context) error {
+		for _, name := range []component.Name{component.Etcd, component.APIServer} {
+			if err := s.Start(ctx, control.Start{Component: name}); err != nil {
+				return err
+			}
 		}
+		return nil
+	}
+	if err := together(ctx, plane, s.startRuntime); err != nil {
+		return err
 	}
 	if s.config.Definitions {
 		asked := time.Now()
@@ -177,13 +222,17 @@ func (s *Supervisor) start(ctx context.Context, begin time.Time) error {
 		}
 		s.reportf("VolumeSnapshot definitions installed in %.1f s", time.Since(asked).Seconds())
 	}
-	if err := s.each(ctx, []component.Name{component.ControllerManager, component.Scheduler}); err != nil {
+	last := []component.Name{component.ControllerManager, component.Scheduler}
+	if s.config.Node != nil {
+		last = append(last, component.Kubelet)
+	}
+	if err := s.each(ctx, last); err != nil {
 		return err
 	}
 
 	ready := Ready{
 		PID:          os.Getpid(),
-		Server:       s.admin.Host,
+		Server:       s.server(),
 		Version:      version.Get().GitVersion,
 		ReadySeconds: float64(time.Since(begin).Milliseconds()) / 1000,
 	}
@@ -199,14 +248,22 @@ func (s *Supervisor) start(ctx context.Context, begin time.Time) error {
 
 // each starts the components at the same time and returns the first error, after all have ended trying.
 func (s *Supervisor) each(ctx context.Context, names []component.Name) error {
+	var starts []func(context.Context) error
+	for _, name := range names {
+		starts = append(starts, func(ctx context.Context) error { return s.Start(ctx, control.Start{Component: name}) })
+	}
+	return together(ctx, starts...)
+}
+
+func together(ctx context.Context, steps ...func(context.Context) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	errs := make(chan error, len(names))
-	for _, name := range names {
-		go func() { errs <- s.Start(ctx, control.Start{Component: name}) }()
+	errs := make(chan error, len(steps))
+	for _, step := range steps {
+		go func() { errs <- step(ctx) }()
 	}
 	var first error
-	for range names {
+	for range steps {
 		if err := <-errs; err != nil && first == nil {
 			first = err
 			cancel()
@@ -230,13 +287,17 @@ func (s *Supervisor) stop() error {
 		names []component.Name
 		grace time.Duration
 	}{
-		{[]component.Name{component.Scheduler, component.ControllerManager}, 300 * time.Millisecond},
+		{[]component.Name{component.Kubelet, component.Containerd, component.Scheduler, component.ControllerManager}, 300 * time.Millisecond},
 		{[]component.Name{component.APIServer}, 800 * time.Millisecond},
 		{[]component.Name{component.Etcd}, 800 * time.Millisecond},
 	} {
 		var stopping sync.WaitGroup
 		for _, name := range step.names {
-			if p := s.units[name].detach(); p != nil {
+			u := s.units[name]
+			if u == nil {
+				continue
+			}
+			if p := u.detach(); p != nil {
 				stopping.Go(func() { p.stop(context.Background(), syscall.SIGTERM, step.grace) })
 			}
 		}
@@ -268,7 +329,7 @@ func (s *Supervisor) refreshReady() error {
 	ready := *s.ready
 	ready.Components = map[component.Name]ReadyComponent{}
 	for name, u := range s.units {
-		about := ReadyComponent{Log: u.log, Address: loopback(s.facts.ports.of(name))}
+		about := ReadyComponent{Log: u.log, Address: s.facts.ports.address(name)}
 		if p := u.read().process; p != nil {
 			about.PID = p.pid
 		}

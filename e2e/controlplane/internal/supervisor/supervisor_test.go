@@ -37,7 +37,7 @@ func TestLimitsBecomeFlagsOnlyIfTheyAreSet(t *testing.T) {
 
 func TestEveryComponentStaysOnLoopbackAndSharesItsPort(t *testing.T) {
 	f := facts{dir: "/dir", ports: ports{etcd: 1, etcdPeer: 2, apiServer: 3, controllerManager: 4, scheduler: 5}}
-	for _, name := range component.Kubernetes() {
+	for _, name := range []component.Name{component.APIServer, component.ControllerManager, component.Scheduler} {
 		flags := flagsFor(name, f)
 		if flags["bind-address"] != "127.0.0.1" || flags["permit-port-sharing"] != "true" || flags["secure-port"] == "" {
 			t.Errorf("%s: %v", name, flags)
