@@ -103,13 +103,13 @@ bin/node/containerd: $(call module-files,e2e/node/runtime)
 
 # What a node of the tests runs, named as its Pods name it.
 .PHONY: e2e-images
-e2e-images: build bin/image bin/poold bin/pause ## build images of bin/berth, the CSI driver and pause, for a node of the tests
-	@for program in berth poold pause; do \
+e2e-images: build bin/image bin/poold bin/pause bin/scribe ## build images of bin/berth, the CSI driver, and what else a node of the tests runs
+	@for program in berth poold pause scribe; do \
 		bin/image --name=localhost/$$program:e2e --binary=bin/$$program --output=bin/$$program-e2e.tar --level=1; \
 	done
 
-bin/pause: e2e/node/pause/main.go
-	@hack/go-build 'pause' -ldflags="-s -w" -o=bin/pause ./e2e/node/pause
+bin/pause bin/scribe: bin/%: e2e/node/%/main.go
+	@hack/go-build '$*' -ldflags="-s -w" -o=$@ ./e2e/node/$*
 
 bin/csi-provisioner: $(call module-files,e2e/bench/peer)
 	@hack/go-build 'csi-provisioner' -C=e2e/bench/peer -ldflags="-s -w" -o=../../../bin/csi-provisioner \
@@ -143,8 +143,9 @@ bin/helm-docs: $(CHART_MODULES)
 ##@ Test
 
 .PHONY: test
-test: ## run every test: packages, then the driver, the image, the chart, and the whole system
-	@MAKE='$(MAKE)' hack/steps build test-unit test-driver test-image verify-image test-chart e2e-bins test-e2e
+test: ## run every test: packages, then the driver, the image, the chart, and the whole system, as root with a real node
+	@MAKE='$(MAKE)' hack/steps build test-unit test-driver test-image verify-image test-chart e2e-bins test-e2e \
+		$(if $(filter 0,$(shell id -u)),test-node)
 
 # dependencies compiles what packages and their tests are built on, with progress: go test and the linter would do it too,
 # silently. $(1) is its name, $(2) the flags for both go list and go build, $(3) the packages.
@@ -213,6 +214,11 @@ test-controlplane: node-bins ## test the control plane that the whole-system tes
 test-e2e: build e2e-bins chart-tools ## test the whole system against a real control plane (E2E_RUN=REGEXP picks tests)
 	@$(call dependencies,test dependencies,-tags=e2e,./e2e/...)
 	go test -tags=e2e -vet=off -count=1 -timeout=30m $(if $(E2E_RUN),-v -run='$(E2E_RUN)' ./e2e,./e2e/...)
+
+.PHONY: test-node
+test-node: build e2e-bins chart-tools node-bins e2e-images ## test the chart on a real node; needs root and runc, says so without (NODE_RUN=REGEXP picks tests)
+	@$(call dependencies,test dependencies,-tags=node,./e2e/node)
+	go test -C=e2e/node -tags=node -vet=off -count=1 -timeout=30m $(if $(NODE_RUN),-v -run='$(NODE_RUN)')
 
 .PHONY: cover
 cover: ## test the packages that ship and write coverage.html

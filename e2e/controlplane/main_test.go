@@ -20,7 +20,7 @@ func TestDefaultControllersExist(t *testing.T) {
 	for _, name := range controllermanager.KnownControllers() {
 		known[name] = true
 	}
-	for _, name := range supervisor.DefaultControllers() {
+	for _, name := range supervisor.NodeControllers() {
 		if !known[name] {
 			t.Errorf("the controller-manager has no %s", name)
 		}

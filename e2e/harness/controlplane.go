@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -39,6 +40,9 @@ type ControlPlaneOptions struct {
 	Set []string
 	// WithoutCRDs and WithoutAudit leave out the VolumeSnapshot CRDs and the audit log.
 	WithoutCRDs, WithoutAudit bool
+	// Node adds a real one, with these images for its Pods.
+	Node   bool
+	Images []string
 	// Timeout for everything to be ready. Zero is three minutes.
 	Timeout time.Duration
 }
@@ -92,6 +96,9 @@ func StartControlPlane(ctx context.Context, dir string, options ControlPlaneOpti
 	defer cancel()
 	if err := c.awaitReady(waiting); err != nil {
 		process.Kill()
+		if _, missing, refused := strings.Cut(process.Log(), "no node can run here: "); refused {
+			return nil, fmt.Errorf("%w: %s", ErrNoNode, strings.TrimSpace(missing))
+		}
 		return nil, fmt.Errorf("start control plane: %w; %s", err, process.describeLog())
 	}
 	return c, nil
@@ -112,6 +119,12 @@ func (o ControlPlaneOptions) args(dir string, timeout time.Duration) []string {
 	}
 	for _, set := range o.Set {
 		args = append(args, "--set", set)
+	}
+	if o.Node {
+		args = append(args, "--node")
+	}
+	for _, image := range o.Images {
+		args = append(args, "--image", image)
 	}
 	if o.WithoutCRDs {
 		args = append(args, "--crds=false")

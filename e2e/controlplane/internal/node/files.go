@@ -131,6 +131,8 @@ func kubeletConfig(p Place, certificates Certificates) string {
 		"makeIPTablesUtilChains: false",
 		"oomScoreAdj: 0",
 		`resolvConf: ""`,
+		// Who kills a container in a test has no five minutes for it to come back.
+		"crashLoopBackOff: {maxContainerRestartPeriod: 2s}",
 		"serializeImagePulls: false",
 		"volumePluginDir: " + KubeletRoot + "/volume-plugins",
 	}

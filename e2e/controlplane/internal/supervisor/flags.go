@@ -40,6 +40,7 @@ func NodeControllers() []string {
 	return append(DefaultControllers(),
 		"daemonset-controller",
 		"disruption-controller",
+		"endpoints-controller", // what the API server looks into as a proxy of Services
 		"node-lifecycle-controller",
 		"persistentvolume-attach-detach-controller",
 		"persistentvolume-expander-controller",
