@@ -22,7 +22,7 @@ import (
 // apart has the driver in the node's Pod, where replicas of Berth find its socket, so that there may be several of them and one driver.
 func (s *story) apart() []string {
 	s.t.Helper()
-	values := s.vendor("- --mode=node\n", "- --mode=all\n                - --mount\n", "WaitForFirstConsumer", "Immediate")
+	values := s.vendor("- --mode=node\n", "- --mode=all\n                - --mount\n", "WaitForFirstConsumer", "Immediate", "size: 10Gi", "size: 10Ti")
 	over := s.file("apart.yaml", fmt.Sprintf(`
 driver:
   image: {registry: "", repository: ""}
@@ -38,17 +38,17 @@ updateStrategy:
   type: RollingUpdate
   rollingUpdate: {maxUnavailable: 0, maxSurge: 1}
 podDisruptionBudget: {enabled: true}
-# Here an API server hears of endpoints at once.
-admission: {drainSeconds: 3}
-provisioner: {shutdownGraceSeconds: 5}
+# A busy machine may be slow to answer; what counts is that somebody does.
+admission: {mutating: {timeoutSeconds: 10}, validating: {timeoutSeconds: 10}}
 `, s.driver))
 	return []string{"--values", values, "--values", over}
 }
 
 // TestUpgradesAreNotNoticed: claims come all the time while a release is upgraded, rolled back, and given certificates of another kind. None is refused,
-// none is let in unreviewed while the certificates stay, all are bound, and provisioning pauses for no longer than a hand-over.
+// none is let in unreviewed while the certificates stay, all are bound, and provisioning pauses for no longer than a hand-over. It runs alone, for it
+// measures.
 func TestUpgradesAreNotNoticed(t *testing.T) {
-	s := inCluster(t, "upgrade")
+	s := newStory(t, cluster, "upgrade")
 	values := s.apart()
 	s.install(values...)
 
@@ -80,6 +80,7 @@ func TestUpgradesAreNotNoticed(t *testing.T) {
 	}
 	s.deletes(s.volumes("after"), "after")
 	s.uninstall()
+	s.kubectl("-n", s.space, "delete", "secret", "given")
 	s.leavesNothing()
 }
 
