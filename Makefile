@@ -244,7 +244,7 @@ compare: build e2e-bins peer ## give the same claims to csi-provisioner and comp
 ##@ See it work
 
 .PHONY: demo
-demo: demo-bins ## a claim's life in half a minute, on a real control plane
+demo: demo-bins $(if $(filter 0,$(shell id -u)),chart-tools node-bins e2e-images) ## a claim's life, as root on a real node in a minute, else on a control plane in half of one
 	@bin/demo
 
 .PHONY: run

@@ -16,10 +16,10 @@ import (
 	"github.com/berth-csi/berth/e2e/harness"
 )
 
-const demoDriver = "../driver/demo.yaml"
+const demoConfig = "../driver/demo.yaml"
 
 func TestManifestsFitTheDriverAndTheStory(t *testing.T) {
-	text, zones, err := readDriverConfig(demoDriver)
+	text, zones, err := readDriverConfig(demoConfig)
 	if err != nil {
 		t.Fatal(err)
 	}

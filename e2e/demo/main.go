@@ -1,6 +1,6 @@
-// Command demo shows a claim's life in a terminal: it brings up a control plane, a CSI driver and Berth, lets claims of
-// both binding modes be bound and deleted, and exits 0 only if it has seen all of it. With --stay it brings up the same
-// and keeps it for kubectl.
+// Command demo shows a claim's life in a terminal, and exits 0 only if it has seen all of it. As root, where a real node can run, it installs the chart
+// with Helm, and Pods write to volumes and read back what a snapshot has kept. Elsewhere it says so, brings up a control plane, a CSI driver and Berth as
+// processes, and lets claims of both binding modes be bound and deleted. With --stay it brings up the latter and keeps it for kubectl.
 //
 // It is the place to read how the parts fit together; the stories that are tests are in the directory above.
 package main
@@ -12,7 +12,10 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
+
+	"github.com/berth-csi/berth/e2e/harness"
 )
 
 func main() {
@@ -45,11 +48,12 @@ func run(ctx context.Context, args []string) int {
 		screen.failure(err)
 		return exitFailed
 	}
-	story := show
 	if *stay {
-		story = keep
+		err = withCluster(ctx, screen, dir, *driverConfig, keep)
+	} else if err = withNode(ctx, screen, dir); errors.Is(err, harness.ErrNoNode) {
+		screen.say(fmt.Sprintf("The control plane alone, for %v.", err))
+		err = withCluster(ctx, screen, filepath.Join(dir, "alone"), *driverConfig, show)
 	}
-	err = withCluster(ctx, screen, dir, *driverConfig, story)
 	switch {
 	case err == nil:
 	case ctx.Err() != nil:

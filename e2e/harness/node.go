@@ -3,9 +3,12 @@ package harness
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"syscall"
+
+	corev1 "k8s.io/api/core/v1"
 )
 
 // The components of a node, as Kill, Start and Restart know them.
@@ -46,6 +49,17 @@ func (c *ControlPlane) OnNode(ctx context.Context, args ...string) (string, erro
 // NodeFile is where a file below the node's /var/lib/kubelet is to be found from outside.
 func (c *ControlPlane) NodeFile(elements ...string) string {
 	return filepath.Join(append([]string{c.Dir, "node", "kubelet"}, elements...)...)
+}
+
+// DriverInPod is a driver that runs on the node, as the sidecars beside it see it: over the socket in the chart's volume of its Pod. It can be called, and
+// is nobody's process here.
+func (c *ControlPlane) DriverInPod(name string, pod *corev1.Pod) (*Driver, error) {
+	directory := c.NodeFile("pods", string(pod.UID), "volumes", "kubernetes.io~empty-dir", "socket-dir")
+	short := filepath.Join(c.Dir, "pod-"+string(pod.UID)[:8]) // the path of a socket must be short
+	if err := os.Symlink(directory, short); err != nil && !errors.Is(err, fs.ErrExist) {
+		return nil, err
+	}
+	return &Driver{Name: name, Socket: filepath.Join(short, "csi.sock")}, nil
 }
 
 // KillOutright ends the control plane with SIGKILL, as if the machine's administrator had, and waits for the process alone.

@@ -30,7 +30,9 @@ func TestDataIsRestored(t *testing.T) {
 	s.scribe("writer", "data", "write", "/data/greeting", "written before the snapshot")
 	s.wrote("writer")
 
-	snapshots, err := harness.NewSnapshotter(s.ControlPlane, s.controller(s.onlyPod(s.name+"-berth")))
+	controller, err := s.DriverInPod(s.driver, s.onlyPod(s.name+"-berth"))
+	must(t, err)
+	snapshots, err := harness.NewSnapshotter(s.ControlPlane, controller)
 	must(t, err)
 	taken, err := snapshots.Take(t.Context(), s.namespace, "snapshot", "data")
 	must(t, err)

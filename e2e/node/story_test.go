@@ -245,15 +245,6 @@ func (s *story) bound(name string) *corev1.PersistentVolumeClaim {
 	return claim
 }
 
-// controller is the driver's controller, as the sidecars beside it see it: over its socket, which lies in a volume of the Pod's.
-func (s *story) controller(pod *corev1.Pod) *harness.Driver {
-	s.t.Helper()
-	directory := s.NodeFile("pods", string(pod.UID), "volumes", "kubernetes.io~empty-dir", "socket-dir")
-	short := filepath.Join(s.Dir, "s-"+rand.String(4)) // the path of a socket must be short
-	must(s.t, os.Symlink(directory, short))
-	return &harness.Driver{Name: s.driver, Socket: filepath.Join(short, "csi.sock")}
-}
-
 // onlyPod is the Pod of a Deployment that has one.
 func (s *story) onlyPod(deployment string) *corev1.Pod {
 	s.t.Helper()

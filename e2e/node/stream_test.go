@@ -176,4 +176,3 @@ func (r *stream) unharmed() figures {
 	}
 	return f
 }
-
