@@ -145,12 +145,6 @@ func (s *story) kubectl(args ...string) string {
 	return out
 }
 
-func (s *story) apply(manifest string) {
-	s.t.Helper()
-	_, err := s.Kubectl(s.t.Context(), manifest, nil, "apply", "-f", "-")
-	must(s.t, err)
-}
-
 func (s *story) pods(ctx context.Context, namespace string, selector labels.Selector) []corev1.Pod {
 	list, err := s.Client().CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{LabelSelector: selector.String()})
 	if err != nil {
