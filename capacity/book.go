@@ -16,9 +16,10 @@ import (
 // book is all that is known: classes, places, objects, reports and reservations. Its methods return the work that follows from a change. It is safe for
 // concurrent use, and nothing is called with its lock held but the index of places.
 type book struct {
-	driver       string
-	immediate    bool // --capacity-for-immediate-binding
-	reservations bool // --capacity-reservations
+	driver       string // its name
+	manager      string // value of LabelManagedBy
+	immediate    bool   // --capacity-for-immediate-binding
+	reservations bool   // --capacity-reservations
 	parameters   func(class map[string]string) map[string]string
 	hasPlace     func(topology.Segment) bool
 	now          func() time.Time
@@ -272,7 +273,7 @@ func (b *book) poolsAt(segment topology.Segment) []Pool {
 func (b *book) facts(key Key) Facts {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	f := Facts{Key: key, Now: b.now(), Driver: b.driver, Objects: slices.Collect(maps.Values(b.objects[key])), Exhausted: b.shouting[key]}
+	f := Facts{Key: key, Now: b.now(), Driver: b.driver, Manager: b.manager, Objects: slices.Collect(maps.Values(b.objects[key])), Exhausted: b.shouting[key]}
 	of, desired := b.desired[key]
 	if !desired {
 		f.Lost = b.lostSince(key)

@@ -1,6 +1,7 @@
 package capacity
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,6 +29,7 @@ type Driver interface {
 // Config is what a Controller is made of.
 type Config struct {
 	Driver     string // its name
+	Manager    string // value of LabelManagedBy; empty: ManagedBy
 	Capacities Driver
 	Objects    Objects // the CSIStorageCapacity objects of the namespace
 	Namespace  string
@@ -80,7 +82,8 @@ func New(config Config) (*Controller, error) {
 	case config.Threads < 1:
 		return nil, fmt.Errorf("capacity needs at least one thread, not %d", config.Threads)
 	}
-	selector := labels.SelectorFromSet(labels.Set{LabelDriver: config.Driver, LabelManagedBy: ManagedBy}).String()
+	config.Manager = cmp.Or(config.Manager, ManagedBy)
+	selector := labels.SelectorFromSet(labels.Set{LabelDriver: config.Driver, LabelManagedBy: config.Manager}).String()
 	c := &Controller{config: config, objects: newInformer(config.Objects, selector), poll: newPoll(config.PollInterval, config.Threads)}
 	hasPlace := func(segment topology.Segment) bool { return segment.IsZero() }
 	if config.Places != nil {
@@ -88,6 +91,7 @@ func New(config Config) (*Controller, error) {
 		config.Places.OnPlace(c.placeChanged)
 	}
 	c.book = newBook(config.Driver, config.Parameters, hasPlace)
+	c.book.manager = config.Manager
 	c.book.immediate, c.book.reservations = config.Immediate, config.Reservations
 	c.metrics = newMetrics(config.Registry, c.book)
 	c.asking = worker.New(worker.Config[Pool]{

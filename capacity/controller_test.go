@@ -455,7 +455,7 @@ func manyObjects(registry *prometheus.Registry) *book {
 		there[segment] = true
 		b.placeChanged(segment)
 		for class := range manyClasses {
-			object := Facts{Key: Key{Class: fmt.Sprint("class-", class), Segment: segment}, Driver: "d"}.object()
+			object := Facts{Key: Key{Class: fmt.Sprint("class-", class), Segment: segment}, Driver: "d", Manager: ManagedBy}.object()
 			object.UID, object.ResourceVersion = types.UID(object.Name), "1"
 			b.seen(object)
 		}

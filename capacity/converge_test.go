@@ -104,7 +104,7 @@ func (c *chance) meddle() {
 	all := c.server.all()
 	if len(all) == 0 || c.random.IntN(3) == 0 {
 		class, where := c.name(), zone(c.zone())
-		object := Facts{Key: Key{Class: class, Segment: where}, Driver: "d", Value: free(int64(c.random.IntN(20)))}.object()
+		object := Facts{Key: Key{Class: class, Segment: where}, Driver: "d", Manager: ManagedBy, Value: free(int64(c.random.IntN(20)))}.object()
 		object.Name, object.GenerateName = "", "csisc-"
 		if c.random.IntN(8) == 0 {
 			object.NodeTopology = nil
@@ -123,7 +123,7 @@ func (c *chance) meddle() {
 		object.Capacity, object.MaximumVolumeSize = nil, new(resource.MustParse("1Gi"))
 		_, _ = c.server.Update(ctx, object, metav1.UpdateOptions{})
 	case 3:
-		if object.Name != keyOf(object).name("d") {
+		if object.Name != keyOf(object).name("d", ManagedBy) {
 			return // without labels nobody could tell that it ever was ours
 		}
 		object.Labels = nil

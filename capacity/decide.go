@@ -27,6 +27,7 @@ type Facts struct {
 	Key     Key
 	Now     time.Time
 	Driver  string
+	Manager string                          // value of LabelManagedBy
 	Objects []*storagev1.CSIStorageCapacity // that are about the key, in any order
 	// Desired: there is such a class, it wants objects and allows the segment, and the segment is there.
 	Desired bool
@@ -178,8 +179,8 @@ func withOwner(have []metav1.OwnerReference, owner *metav1.OwnerReference) ([]me
 func (f Facts) object() *storagev1.CSIStorageCapacity {
 	object := &storagev1.CSIStorageCapacity{
 		ObjectMeta: metav1.ObjectMeta{
-			Name:   f.Key.name(f.Driver),
-			Labels: map[string]string{LabelDriver: f.Driver, LabelManagedBy: ManagedBy},
+			Name:   f.Key.name(f.Driver, f.Manager),
+			Labels: map[string]string{LabelDriver: f.Driver, LabelManagedBy: f.Manager},
 		},
 		NodeTopology:     &metav1.LabelSelector{MatchLabels: f.Key.Segment.Map()},
 		StorageClassName: f.Key.Class,

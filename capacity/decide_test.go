@@ -24,7 +24,7 @@ var (
 
 // published is an object about fast in zone a, an hour old.
 func published(name string, value csi.Capacity, edits ...func(*storagev1.CSIStorageCapacity)) *storagev1.CSIStorageCapacity {
-	object := Facts{Key: fast, Driver: "d", Value: value}.object()
+	object := Facts{Key: fast, Driver: "d", Manager: ManagedBy, Value: value}.object()
 	object.Name, object.CreationTimestamp = name, metav1.NewTime(now.Add(-time.Hour))
 	for _, edit := range edits {
 		edit(object)
@@ -77,7 +77,7 @@ func TestDecide(t *testing.T) {
 	lost := func(ago time.Duration) func(*Facts) { return func(f *Facts) { f.Lost = now.Add(-ago) } }
 	worth := func(value csi.Capacity) func(*Facts) { return func(f *Facts) { f.Value = value } }
 	lower := func(ago time.Duration) func(*Facts) { return func(f *Facts) { f.Lower = now.Add(-ago) } }
-	name := fast.name("d")
+	name := fast.name("d", ManagedBy)
 	for sentence, c := range map[string]struct {
 		facts []func(*Facts)
 		want  string
@@ -114,7 +114,7 @@ func TestDecide(t *testing.T) {
 		"a segment that went long ago is no": {[]func(*Facts){objects(published("x", free(10))), undesired, lost(grace)}, "delete x"},
 	} {
 		t.Run(sentence, func(t *testing.T) {
-			f := Facts{Key: fast, Now: now, Driver: "d", Desired: true, Known: true, Value: free(10)}
+			f := Facts{Key: fast, Now: now, Driver: "d", Manager: ManagedBy, Desired: true, Known: true, Value: free(10)}
 			for _, edit := range c.facts {
 				edit(&f)
 			}
@@ -133,7 +133,7 @@ func TestDecide(t *testing.T) {
 }
 
 func TestANewObjectIsAsTheEstablishedProvisionerMakesIt(t *testing.T) {
-	got := Facts{Key: fast, Driver: "d", Value: freeUpTo(2, 1), Owner: &us}.object()
+	got := Facts{Key: fast, Driver: "d", Manager: ManagedBy, Value: freeUpTo(2, 1), Owner: &us}.object()
 	want := &storagev1.CSIStorageCapacity{
 		ObjectMeta: metav1.ObjectMeta{
 			Name:            got.Name,
@@ -150,7 +150,7 @@ func TestANewObjectIsAsTheEstablishedProvisionerMakesIt(t *testing.T) {
 	if got.Capacity.String() != "2Gi" || got.MaximumVolumeSize.String() != "1Gi" || !strings.HasPrefix(got.Name, "csisc-") {
 		t.Errorf("got %s with %s, at most %s", got.Name, got.Capacity, got.MaximumVolumeSize)
 	}
-	everywhere := Facts{Key: Key{Class: "fast"}, Driver: "d"}.object()
+	everywhere := Facts{Key: Key{Class: "fast"}, Driver: "d", Manager: ManagedBy}.object()
 	if everywhere.NodeTopology == nil || len(everywhere.NodeTopology.MatchLabels) != 0 {
 		t.Errorf("an object for all nodes selects %v", everywhere.NodeTopology)
 	}
@@ -162,14 +162,14 @@ func TestKeys(t *testing.T) {
 		{Class: "a"}, {Class: "b"}, {Class: "a", Segment: zone("a")}, {Class: "a", Segment: zone("b")},
 		{Class: "a", Segment: topology.NewSegment(map[string]string{"zone": "a", "rack": "1"})}, {Class: "a1/a", Segment: zone("a")},
 	} {
-		if other, twice := seen[key.name("d")]; twice {
+		if other, twice := seen[key.name("d", ManagedBy)]; twice {
 			t.Errorf("%v and %v are called the same", key, other)
 		}
-		seen[key.name("d")] = key
-		if key.name("d") == key.name("e") {
+		seen[key.name("d", ManagedBy)] = key
+		if key.name("d", ManagedBy) == key.name("e", ManagedBy) {
 			t.Errorf("two drivers call %v the same", key)
 		}
-		object := Facts{Key: key, Driver: "d"}.object()
+		object := Facts{Key: key, Driver: "d", Manager: ManagedBy}.object()
 		if keyOf(object) != key {
 			t.Errorf("the object of %v is about %v", key, keyOf(object))
 		}

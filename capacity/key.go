@@ -67,9 +67,13 @@ func keyOf(object *storagev1.CSIStorageCapacity) Key {
 }
 
 // name is what a new object of a key is called. It is always the same, so that a creation whose answer was lost can be repeated.
-func (k Key) name(driver string) string {
+func (k Key) name(driver, manager string) string {
 	h := sha256.New()
-	for _, part := range []string{driver, k.Class} {
+	parts := []string{driver, k.Class}
+	if manager != ManagedBy { // two nodes may be in one segment
+		parts = append(parts, manager)
+	}
+	for _, part := range parts {
 		_, _ = fmt.Fprintf(h, "%d/%s/", len(part), part) // never fails
 	}
 	for key, value := range k.Segment.All() {

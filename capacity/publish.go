@@ -101,11 +101,11 @@ func (c *Controller) mark(ctx context.Context, objects []*storagev1.CSIStorageCa
 }
 
 func (c *Controller) markOne(ctx context.Context, live *storagev1.CSIStorageCapacity) error {
-	if live.Labels[LabelDriver] != c.config.Driver || live.Labels[LabelManagedBy] != ManagedBy {
+	if live.Labels[LabelDriver] != c.config.Driver || live.Labels[LabelManagedBy] != c.config.Manager {
 		if live.Labels == nil {
 			live.Labels = map[string]string{}
 		}
-		live.Labels[LabelDriver], live.Labels[LabelManagedBy] = c.config.Driver, ManagedBy
+		live.Labels[LabelDriver], live.Labels[LabelManagedBy] = c.config.Driver, c.config.Manager
 		marked, err := c.config.Objects.Update(ctx, live, metav1.UpdateOptions{})
 		if err != nil {
 			return fmt.Errorf("put the labels back on CSIStorageCapacity %s/%s: %w", c.config.Namespace, live.Name, err)

@@ -27,6 +27,7 @@ func (c *Controller) GetCapacity(ctx context.Context, parameters map[string]stri
 	err := c.Capacities.Do(ctx, func() (err error) {
 		ctx, cancel := context.WithTimeout(ctx, c.timeout)
 		defer cancel()
+		Sent(ctx)
 		answer, err = c.client.GetCapacity(ctx, request)
 		return err
 	})

@@ -24,12 +24,15 @@ import (
 type scripted struct {
 	csipb.UnimplementedIdentityServer
 	csipb.UnimplementedControllerServer
+	csipb.UnimplementedNodeServer
 	probes     atomic.Int32
 	probe      func(nth int32) (*csipb.ProbeResponse, error)
 	name       string
 	plugin     []csipb.PluginCapability_Service_Type
 	controller []csipb.ControllerServiceCapability_RPC_Type
 	create     func(context.Context, *csipb.CreateVolumeRequest) (*csipb.CreateVolumeResponse, error)
+	infos      atomic.Int32
+	info       func(nth int32) (*csipb.NodeGetInfoResponse, error) // nil: there is no node service
 	capacity   func(context.Context, *csipb.GetCapacityRequest) (*csipb.GetCapacityResponse, error)
 }
 
@@ -71,6 +74,10 @@ func (d *scripted) GetCapacity(ctx context.Context, r *csipb.GetCapacityRequest)
 	return d.capacity(ctx, r)
 }
 
+func (d *scripted) NodeGetInfo(context.Context, *csipb.NodeGetInfoRequest) (*csipb.NodeGetInfoResponse, error) {
+	return d.info(d.infos.Add(1))
+}
+
 // dial starts the driver and connects to it.
 func dial(t *testing.T, d *scripted) *grpc.ClientConn {
 	t.Helper()
@@ -82,6 +89,9 @@ func dial(t *testing.T, d *scripted) *grpc.ClientConn {
 	server := grpc.NewServer()
 	csipb.RegisterIdentityServer(server, d)
 	csipb.RegisterControllerServer(server, d)
+	if d.info != nil {
+		csipb.RegisterNodeServer(server, d)
+	}
 	go server.Serve(listener) //nolint:errcheck // ends with Stop
 	t.Cleanup(server.Stop)
 	conn, err := Dial(path, metrics.NewCSIMetricsManagerForSidecar(""))

@@ -88,6 +88,7 @@ func protectedSnapshot(object any) ([]string, error) {
 // trimSnapshot keeps what tells whether a snapshot can be restored from and is protected.
 func trimSnapshot(snapshot *snapshotv1.VolumeSnapshot) *snapshotv1.VolumeSnapshot {
 	slim := &snapshotv1.VolumeSnapshot{ObjectMeta: identity(snapshot.ObjectMeta)}
+	slim.CreationTimestamp = snapshot.CreationTimestamp
 	slim.Finalizers = snapshot.Finalizers
 	slim.Spec.Source = snapshot.Spec.Source
 	if status := snapshot.Status; status != nil {

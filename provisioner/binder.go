@@ -331,7 +331,7 @@ func (c *Controller) lost(ctx context.Context, key ClaimKey) {
 func (c *Controller) reviewBinding(pv *corev1.PersistentVolume, claim *corev1.PersistentVolumeClaim) {
 	ref := pv.Spec.ClaimRef
 	if !c.express.on() || ref == nil || claim == nil || claim.UID != ref.UID || pv.DeletionTimestamp != nil ||
-		pv.Annotations[AnnotationProvisionedBy] == "" || !ownedBy(c.settings, pv) {
+		pv.Annotations[AnnotationProvisionedBy] == "" || !ownedBy(c.settings, pv) || c.settings.whereIs(pv) != here {
 		return
 	}
 	if entry, _ := c.bindings.get(claim.UID); entry.done {

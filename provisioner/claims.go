@@ -45,6 +45,7 @@ func (c *Controller) act(ctx context.Context, key ClaimKey, in Input) worker.Res
 	refused, _ := decided.(Refuse)
 	c.placeless.set(key, refused.Place)
 	c.noteLeft(key, in, decided)
+	c.noteTurn(key, in)
 	switch action := decided.(type) {
 	case Leave:
 		klog.FromContext(ctx).V(4).Info("Claim left alone", "claim", key, "why", action.Why)
@@ -66,8 +67,21 @@ func (c *Controller) act(ctx context.Context, key ClaimKey, in Input) worker.Res
 		return c.giveBackGone(ctx, in, action.Message)
 	case TurnDown:
 		c.turned.note(key.UID, in.Place.Selected)
+		if !c.settings.Node.IsZero() {
+			c.turns.next(key.UID) // the others first
+		}
 		c.room.Tell(ctx, in.Class.Name, in.Place.Selected)
 		return c.giveBack(ctx, claimReference(in.Claim), selectedNode(in.Claim), in.Class.Name, action.Message)
+	case AwaitTurn:
+		return worker.After(action.For)
+	case AskRoom:
+		return c.askRoom(ctx, key, in)
+	case TakeClaim:
+		return c.take(ctx, key, in.Claim)
+	case PassOn:
+		return c.passOn(ctx, key, action.Why)
+	case LookForDriver:
+		return c.lookForDriver(ctx, key, in, action.Node)
 	case LookUp:
 		return c.lookUp(ctx, key, action.Reference)
 	case Create:
@@ -160,6 +174,9 @@ func (c *Controller) create(ctx context.Context, key ClaimKey, attempt *Attempt,
 	case Reschedule:
 		c.noteRoom(ctx, attempt, false)
 		c.attempts.drop(key.UID)
+		if !c.settings.Node.IsZero() {
+			c.turns.next(key.UID) // the others first
+		}
 		return c.giveBack(ctx, attempt.Claim, attempt.SelectedNode, attempt.Class, step.Message)
 	case Fail:
 		c.attempts.drop(key.UID)

@@ -55,6 +55,9 @@ func Conclude(s Settings, attempt *Attempt, result Result) Step {
 	case csi.Unknown:
 		return Repeat{fmt.Sprintf("the outcome of CreateVolume is unknown, the same request will be sent again: %s", result.Outcome)}
 	case csi.Exhausted:
+		if !s.Node.IsZero() && attempt.SelectedNode != "" {
+			return Reschedule{fmt.Sprintf("no room for the volume on node %q, it is left to other nodes: %s", attempt.SelectedNode, result.Outcome)}
+		}
 		if s.Driver.Topology && attempt.SelectedNode != "" {
 			return Reschedule{fmt.Sprintf("no room for the volume near node %q, the scheduler will choose again: %s", attempt.SelectedNode, result.Outcome)}
 		}

@@ -13,6 +13,7 @@ import (
 	snapshotclient "github.com/kubernetes-csi/external-snapshotter/client/v8/clientset/versioned"
 	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
@@ -62,9 +63,11 @@ type Config struct {
 	Driver   Driver
 	// Informers feed the caches. They must have been made with the trimming transform, and be started after New and before Run.
 	Informers informers.SharedInformerFactory
-	Topology  *topology.Index // kept by the caller; nil without topology
+	Topology  *topology.Index // kept by the caller; nil without topology. In distributed mode it knows the one node
 	Room      Room            // nil: nobody wants to know
-	Registry  prometheus.Registerer
+	// Capacities are asked for the room on this node; only in distributed mode, and if the driver tells (csi.Driver.Capacity).
+	Capacities Capacities
+	Registry   prometheus.Registerer
 	// Snapshots reads and marks VolumeSnapshots.
 	Snapshots snapshotclient.Interface
 	// Grants reads ReferenceGrants; nil without the gate CrossNamespaceVolumeDataSource.
@@ -72,6 +75,9 @@ type Config struct {
 
 	// JournalName is the ConfigMap in JournalNamespace that records what is about to be created; empty: nothing does.
 	JournalName, JournalNamespace string
+	// JournalLabel is what the journals of all nodes have in common, in distributed mode; empty: the name. JournalOwner is the node's object; nil: nobody.
+	JournalLabel string
+	JournalOwner *metav1.OwnerReference
 	// LeftJournal is the ConfigMap in JournalNamespace that was the journal before it was turned off; empty: it is on, or nobody looks.
 	LeftJournal string
 
@@ -128,6 +134,9 @@ type Controller struct {
 	turned    *turned
 	static    *static.Index // over volumes
 	left      *left
+	turns     *turns
+	strays    *strays
+	wanted    *wantedSources
 	room      Room
 	upkeep    *pace
 	announced *announcements
@@ -161,6 +170,9 @@ func New(config Config) (*Controller, error) {
 		full:         newFullSegments(),
 		turned:       newTurned(),
 		left:         newLeft(),
+		turns:        newTurns(config.Settings.Node),
+		strays:       newStrays(config.Settings.Node),
+		wanted:       &wantedSources{keys: map[datasource.Key]bool{}},
 		room:         config.Room,
 		upkeep:       newPace(upkeepInterval),
 		announced:    &announcements{made: map[types.UID][]string{}},
@@ -170,6 +182,9 @@ func New(config Config) (*Controller, error) {
 	}
 	if c.room == nil {
 		c.room = nobody{}
+	}
+	if !config.Settings.Node.IsZero() {
+		c.express.interval = nodePermissionInterval
 	}
 	c.attempts = newAttempts(c.closed)
 	c.placeless = newPlaceless(func(key ClaimKey) { c.claimLoop.Wake(key) })
@@ -194,7 +209,7 @@ func New(config Config) (*Controller, error) {
 		c.snapshots = datasource.NewSnapshotWatch(config.Snapshots, 0)
 		c.snapshots.AddEventHandler(c.snapshotEvents())
 	}
-	if config.Settings.AttributesClasses {
+	if config.Settings.AttributesClasses && config.Settings.Node.IsZero() { // what few claims of one node name is read when they do
 		c.attributes = datasource.NewAttributesClassWatch(config.Client, 0)
 		c.attributes.AddEventHandler(c.attributesClassEvents())
 	}

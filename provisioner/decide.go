@@ -38,6 +38,10 @@ type Input struct {
 	Round int
 	// Static is a volume that exists for a claim with Immediate binding.
 	Static StaticVolume
+	// Turn is what decides about taking a claim that no node has taken, in distributed mode. Unattended is how long it is until this node looks after a
+	// claim that is for another one.
+	Turn       Turn
+	Unattended time.Duration
 }
 
 // Place is what is known about where the claim's volume may be; the zero value if the driver has no topology.
@@ -57,7 +61,8 @@ type Place struct {
 	Full time.Duration
 }
 
-// Action is what to do about a claim now: Leave, LeaveToPopulator, LeaveToBinder, Refuse, Postpone, GiveBack, TurnDown, LookUp, Create, Store, CleanUp or Settle.
+// Action is what to do about a claim now: Leave, LeaveToPopulator, LeaveToBinder, Refuse, Postpone, GiveBack, TurnDown, LookUp, Create, Store, CleanUp or Settle;
+// and in distributed mode, about a claim that no node has taken: AwaitTurn, AskRoom, TakeClaim or PassOn; about one that is for another node: AwaitTurn or LookForDriver.
 //
 //sumtype:decl
 type Action interface{ action() }
@@ -128,14 +133,20 @@ func Decide(in Input) Action {
 	if in.Claim == nil {
 		return Leave{"the claim is gone"}
 	}
-	if why := notOurs(in); why != "" {
+	if why := notForDriver(in); why != "" {
 		return Leave{why}
+	}
+	if notThisNode(in.Settings, in.Claim) {
+		return decideForeign(in)
 	}
 	if in.Stored != nil {
 		if !isFor(in.Stored, in.Claim.UID) {
 			return Refuse{Message: fmt.Sprintf("PersistentVolume %q exists and is not for this claim: delete or rename it, or choose another --volume-name-prefix or a longer --volume-name-uuid-length", in.Stored.Name)}
 		}
 		return Leave{"its volume is stored already"}
+	}
+	if untaken(in.Settings, in.Claim) {
+		return decideUntaken(in)
 	}
 	return decideNew(in)
 }
@@ -147,7 +158,7 @@ func Decide(in Input) Action {
 func decideOpen(in Input) Action {
 	attempt, claim := in.Attempt, in.Claim
 	switch {
-	case attempt.Volume == nil && in.Stored != nil && isFor(in.Stored, attempt.Claim.UID):
+	case attempt.Volume == nil && storedHere(in.Settings, in.Stored, attempt.Claim.UID):
 		return Settle{attempt} // by the leader before, whose attempt it is
 	case attempt.Volume == nil:
 		return Create{attempt}
@@ -162,6 +173,8 @@ func decideOpen(in Input) Action {
 		return CleanUp{attempt, attempt.Unwanted}
 	case attempt.maybeWritten:
 		return Store{attempt}
+	case in.Stored != nil && isFor(in.Stored, attempt.Claim.UID) && in.Settings.whereIs(in.Stored) == elsewhere:
+		return CleanUp{attempt, "the claim was given a volume on another node meanwhile"}
 	case attempt.restored && keeps(attempt): // it may have been stored and used: then it is for people to delete
 		return Store{attempt}
 	case claim == nil:
@@ -170,6 +183,8 @@ func decideOpen(in Input) Action {
 		return CleanUp{attempt, "the claim is being deleted and its volume was not stored yet"}
 	case claim.Spec.VolumeName != "":
 		return CleanUp{attempt, fmt.Sprintf("the claim was bound to volume %q meanwhile", claim.Spec.VolumeName)}
+	case notThisNode(in.Settings, claim):
+		return CleanUp{attempt, fmt.Sprintf("node %q was selected meanwhile, and its instance of the driver makes the volume", selectedNode(claim))}
 	}
 	return Store{attempt}
 }
@@ -181,6 +196,17 @@ func keeps(attempt *Attempt) bool {
 
 // notOurs says why a claim is none of our business, or not yet.
 func notOurs(in Input) string {
+	if why := notForDriver(in); why != "" {
+		return why
+	}
+	if notThisNode(in.Settings, in.Claim) {
+		return fmt.Sprintf("it is for the driver's instance on node %q", selectedNode(in.Claim))
+	}
+	return ""
+}
+
+// notForDriver says why a claim is none of the driver's business, or not yet, on whatever node.
+func notForDriver(in Input) string {
 	claim := in.Claim
 	switch {
 	case claim.Spec.VolumeName != "":
@@ -277,6 +303,9 @@ func decideSource(in Input, reference datasource.Reference, attempt *Attempt) Ac
 	case verdict.Decision != datasource.Allow:
 		return Refuse{Message: verdict.Message}
 	}
+	if pv := facts.SourceVolume; pv != nil && in.Settings.whereIs(pv) == elsewhere {
+		return Refuse{Message: fmt.Sprintf("the claim is to be cloned from volume %q, which is on another node than %q, where this claim is to be: have its first Pod placed where that volume is, or make the claim again", pv.Name, in.Settings.Node.Name)}
+	}
 	source := datasource.SourceOf(facts)
 	attempt.Source = reference
 	attempt.Request.VolumeContentSource = csi.ContentSource(source.SnapshotHandle, source.VolumeHandle)
@@ -347,7 +376,7 @@ func place(in Input) (*topology.Requirement, Action) {
 		Allowed:    allowed,
 		Candidates: in.Place.Candidates,
 		Order:      order(in, allowed),
-		Strict:     in.Settings.StrictTopology,
+		Strict:     in.Settings.StrictTopology || !in.Settings.Node.IsZero(), // a driver's instance on a node makes volumes nowhere else
 		Immediate:  in.Settings.ImmediateTopology,
 		Limit:      in.Settings.TopologyLimit,
 		Round:      in.Round,

@@ -29,6 +29,16 @@ func sketch(action Action) string {
 		return "look up " + a.Reference.String()
 	case Refuse:
 		return "refuse: " + a.Message
+	case AwaitTurn:
+		return "await turn for " + a.For.String()
+	case AskRoom:
+		return "ask for room"
+	case TakeClaim:
+		return "take"
+	case PassOn:
+		return "pass on: " + a.Why
+	case LookForDriver:
+		return "look for driver on " + a.Node
 	case Postpone:
 		return "postpone for " + a.For.String()
 	case GiveBack:

@@ -70,6 +70,13 @@ func DecideVolume(in VolumeInput) VolumeAction {
 	if !ownedBy(in.Settings, pv) {
 		return LeaveVolume{"it belongs to another driver"}
 	}
+	switch in.Settings.whereIs(pv) {
+	case here:
+	case elsewhere:
+		return LeaveVolume{"it is on another node, whose instance looks after it"}
+	case nowhere:
+		return LeaveVolume{"it does not say which node it is on (spec.nodeAffinity), so no node's instance deletes it"}
+	}
 	switch in.Progress {
 	case VolumeDeleted:
 		return DeleteObject{}

@@ -24,6 +24,10 @@
 // A claim whose volume is stored is bound to it with DecideBind (bind.go, binder.go), on keys and workers of its own, unless the controller-manager's
 // binder is faster, or permissions do not allow it (express.go), or that binder has not caught up (backlog.go).
 //
+// In distributed mode (Settings.Node, node.go) one of these runs on each node, and a claim or volume is its own only if it is this node's: own.go decides
+// about claims that no node has, take.go takes one when its turn has come (turns.go), strays.go gives those back that wait for a node without
+// the driver, and minds.go says who minds a source.
+//
 // To change what is decided, change the pure files and their tables; the others only carry decisions out. The package imports csi,
 // topology and internal packages; it never imports webhook, capacity or certs. Run owns every goroutine that it starts.
 package provisioner

@@ -12,8 +12,9 @@ import (
 )
 
 const (
-	// permissionInterval is how often it is found out anew whether we may bind.
-	permissionInterval = 5 * time.Minute
+	// permissionInterval is how often it is found out anew whether we may bind; nodePermissionInterval, where thousands of nodes ask.
+	permissionInterval     = 5 * time.Minute
+	nodePermissionInterval = time.Hour
 	// refusalInterval is how soon it is looked at again after a refusal. It doubles with each one: an API server that has just started refuses
 	// everybody, a role that lacks something does so for long.
 	refusalInterval = 10 * time.Second
@@ -23,9 +24,10 @@ const (
 
 // express says whether claims are bound by us now.
 type express struct {
-	enabled bool          // --express-binding
-	refused chan struct{} // 1; a write was refused, so the next look is due earlier
-	now     func() time.Time
+	enabled  bool          // --express-binding
+	interval time.Duration // between two looks
+	refused  chan struct{} // 1; a write was refused, so the next look is due earlier
+	now      func() time.Time
 
 	mu       sync.Mutex
 	denied   string    // what we may not do; empty: nothing that we know of
@@ -34,7 +36,7 @@ type express struct {
 }
 
 func newExpress(enabled bool) *express {
-	return &express{enabled: enabled, refused: make(chan struct{}, 1), now: time.Now}
+	return &express{enabled: enabled, interval: permissionInterval, refused: make(chan struct{}, 1), now: time.Now}
 }
 
 // on reports whether claims are bound by us.
@@ -78,9 +80,9 @@ func (e *express) again() time.Duration {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.refusals == 0 {
-		return permissionInterval
+		return e.interval
 	}
-	return min(refusalInterval<<min(e.refusals-1, 16), permissionInterval)
+	return min(refusalInterval<<min(e.refusals-1, 16), e.interval)
 }
 
 // pause leaves the binder alone for a while. It reports whether that is news.

@@ -38,7 +38,7 @@ func (c *Controller) gatherClaim(ctx context.Context, key ClaimKey) (Input, erro
 		in.Referring, err = c.referring(in)
 		return in, err
 	}
-	if in.Claim != nil && in.Stored == nil && c.attempts.isBereft(key.UID) {
+	if in.Claim != nil && in.Stored == nil && c.attempts.isBereft(key.UID) && !untaken(c.settings, in.Claim) && !notThisNode(c.settings, in.Claim) {
 		in.Claim, err = c.liveClaim(ctx, key)
 	}
 	if err != nil || in.Claim == nil {
@@ -48,11 +48,12 @@ func (c *Controller) gatherClaim(ctx context.Context, key ClaimKey) (Input, erro
 		return in, err
 	}
 	in.Static = c.gatherStatic(in)
-	if c.settings.Driver.Topology {
+	in.Turn, in.Unattended = c.gatherTurn(in), c.gatherUnattended(in)
+	if c.settings.Driver.Topology && !untaken(c.settings, in.Claim) && !notThisNode(c.settings, in.Claim) {
 		in.Place = c.gatherPlace(in.Claim)
 		in.Round = c.attempts.round(key.UID)
 	}
-	if attributes := attributesName(c.settings, in.Claim); attributes != "" && notOurs(in) == "" && in.Stored == nil {
+	if attributes := attributesName(c.settings, in.Claim); attributes != "" && notOurs(in) == "" && in.Stored == nil && !untaken(c.settings, in.Claim) {
 		in.AttributesClass, err = c.attributesClass(ctx, attributes)
 	}
 	return in, err
@@ -78,7 +79,7 @@ func (c *Controller) liveClaim(ctx context.Context, key ClaimKey) (*corev1.Persi
 func (c *Controller) gatherClass(ctx context.Context, in *Input) error {
 	name := volumehelpers.GetPersistentVolumeClaimClass(in.Claim)
 	class, err := absent(c.classLister.Get(name))
-	if err == nil && class == nil && name != "" && notOurs(*in) == "" {
+	if err == nil && class == nil && name != "" && notOurs(*in) == "" && !untaken(c.settings, in.Claim) { // which all nodes would ask for
 		ctx, cancel := context.WithTimeout(ctx, apiTimeout)
 		defer cancel()
 		class, err = absent(c.client.StorageV1().StorageClasses().Get(ctx, name, metav1.GetOptions{}))

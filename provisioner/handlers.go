@@ -45,6 +45,8 @@ func (c *Controller) claimEvents() cache.ResourceEventHandler {
 			case !c.pending(claim):
 				c.left.forget(claim.UID)
 				c.turned.forget(claim.UID)
+				c.turns.forget(claim.UID)
+				c.strays.forget(claim.UID)
 				c.reviewAttempt(claim)
 			case c.decidesAnew(old, claim):
 				if selectedNode(old) != selectedNode(claim) {
@@ -73,6 +75,8 @@ func (c *Controller) claimGone(claim *corev1.PersistentVolumeClaim) {
 	c.announced.forget(claim.UID)
 	c.left.forget(claim.UID)
 	c.turned.forget(claim.UID)
+	c.turns.forget(claim.UID)
+	c.strays.forget(claim.UID)
 	c.attempts.settled(claim.UID)
 	c.reviewAttempt(claim)
 }

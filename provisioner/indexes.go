@@ -114,7 +114,7 @@ func (c *Controller) volumesByHandle(object any) ([]string, error) {
 	if !ok {
 		return nil, nil
 	}
-	if source := sourceOf(c.settings, pv); source != nil && source.Driver == c.settings.Driver.Name {
+	if source := sourceOf(c.settings, pv); source != nil && source.Driver == c.settings.Driver.Name && source.VolumeHandle != "" { // another node's has none here
 		return []string{handleBucket(source.VolumeHandle)}, nil
 	}
 	return nil, nil

@@ -29,6 +29,7 @@ type metrics struct {
 	boundDuration     *prometheus.HistogramVec // class
 	leftToBinder      *prometheus.CounterVec   // reason
 	waited            *prometheus.HistogramVec // class
+	turns             *prometheus.CounterVec   // result
 	steps             [stepCount]prometheus.Observer
 }
 
@@ -61,11 +62,12 @@ func newMetrics(registry prometheus.Registerer, openAttempts func() float64) *me
 		leftToBinder:      counter("berth_claims_left_to_binder_total", "Claims whose volume was stored here and that the controller-manager has to bind, or has bound.", "reason"),
 	}
 	m.waited = histogram("berth_claim_provisioning_duration_seconds", "Time from a claim's creation until its volume is stored, with all waiting. API servers count in whole seconds.", "class")
+	m.turns = counter("berth_claim_turns_total", "Turns of this node to take a claim with Immediate binding, in distributed mode, by what became of them: taken, lost, no_room, unknown.", "result")
 	steps := histogram("berth_provision_step_duration_seconds", "Time that a step of provisioning took: secrets, protect, record, create_volume, store.", "step")
 	for step, name := range stepNames {
 		m.steps[step] = steps.WithLabelValues(name)
 	}
-	registry.MustRegister(m.waited, steps)
+	registry.MustRegister(m.waited, m.turns, steps)
 	registry.MustRegister(m.journalWrites, m.journalEntries, m.journalDuration, m.journalUnreadable, m.bound, m.boundDuration, m.leftToBinder, m.provisioned, m.provisionFailed, m.provisionDuration, m.deleted, m.deleteFailed, m.deleteDuration,
 		m.rescheduled, m.outcomes, m.eventsDropped,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{

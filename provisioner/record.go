@@ -54,6 +54,7 @@ func (c *Controller) record(ctx context.Context, attempt *Attempt) error {
 // closed is called when an attempt is closed.
 func (c *Controller) closed(claim types.UID) {
 	c.room.Released(claim)
+	c.turns.release(claim)
 	c.forget(claim)
 }
 
@@ -109,7 +110,7 @@ func (c *Controller) restoreAll(ctx context.Context, entries []*journal.Entry, u
 		attempt := attemptOf(entry)
 		uid := entry.UID()
 		stored, err := absent(c.volumeLister.Get(attempt.Template.Name))
-		if err == nil && stored != nil && isFor(stored, uid) {
+		if err == nil && storedHere(c.settings, stored, uid) {
 			c.journal.Forget(uid) // it was stored; only the journal had not been told
 			continue
 		}
@@ -183,6 +184,9 @@ func (c *Controller) newJournal(identity string) *journal.Journal {
 		ConfigMaps: c.client.CoreV1().ConfigMaps(c.config.JournalNamespace),
 		Name:       c.config.JournalName,
 		Holder:     identity,
+		Label:      c.config.JournalLabel,
+		Node:       c.settings.Node.Name,
+		Owner:      c.config.JournalOwner,
 		Observe: func(entries int, took time.Duration, err error) {
 			result := "done"
 			if err != nil {

@@ -14,17 +14,22 @@ type simFeed struct {
 	server  *simtest.Server
 	store   cache.Store
 	handler cache.ResourceEventHandler
+	trim    cache.TransformFunc
 	at      int      // of the server's log
 	untold  []func() // what handlers are to be called with
 }
 
 // simFeeds are the caches that a controller has with its settings.
 func simFeeds(c *Controller, server *simtest.Server) []*simFeed {
+	trim := kube.Trim(testDriver, "")
+	if !c.settings.Node.IsZero() {
+		trim = kube.TrimForNode(testDriver, "", c.settings.Elsewhere)
+	}
 	feed := func(kind simtest.Kind, store cache.Store, handler cache.ResourceEventHandler) *simFeed {
 		if store == nil {
 			store = cache.NewStore(cache.MetaNamespaceKeyFunc)
 		}
-		return &simFeed{kind: kind, server: server, store: store, handler: handler}
+		return &simFeed{kind: kind, server: server, store: store, handler: handler, trim: trim}
 	}
 	feeds := []*simFeed{
 		feed(simtest.Classes, c.classes.GetStore(), c.classEvents()),
@@ -37,15 +42,15 @@ func simFeeds(c *Controller, server *simtest.Server) []*simFeed {
 	if c.settings.Driver.Snapshots {
 		feeds = append(feeds, feed(simtest.Snapshots, nil, c.snapshotEvents()))
 	}
-	if index := c.config.Topology; index != nil {
+	if index := c.config.Topology; index != nil && c.settings.Node.IsZero() {
 		feeds = append(feeds, feed(simtest.Nodes, nil, index.NodeEvents()), feed(simtest.CSINodes, nil, index.CSINodeEvents(testDriver)))
 	}
 	return feeds
 }
 
 // trimmed is an object as our informers keep it.
-func trimmed(object simtest.Object) any {
-	kept, err := kube.Trim(testDriver, "")(object.DeepCopyObject())
+func (f *simFeed) trimmed(object simtest.Object) any {
+	kept, err := f.trim(object.DeepCopyObject())
 	if err != nil {
 		panic(err)
 	}
@@ -71,12 +76,12 @@ func (f *simFeed) receive() {
 	event := f.server.Log(f.kind)[f.at]
 	f.at++
 	if event.New == nil {
-		gone := trimmed(event.Old)
+		gone := f.trimmed(event.Old)
 		_ = f.store.Delete(gone) // only fails without a key
 		f.untold = append(f.untold, func() { f.handler.OnDelete(gone) })
 		return
 	}
-	f.replace(trimmed(event.New))
+	f.replace(f.trimmed(event.New))
 }
 
 func (f *simFeed) replace(object any) {
@@ -104,7 +109,7 @@ func (f *simFeed) relist() {
 		there[simtest.Key(object.GetNamespace(), object.GetName())] = true
 		old, known, _ := f.store.Get(object)
 		if cached, ok := old.(simtest.Object); !known || ok && cached.GetResourceVersion() != object.GetResourceVersion() {
-			f.replace(trimmed(object))
+			f.replace(f.trimmed(object))
 		}
 	}
 	for _, key := range f.store.ListKeys() {

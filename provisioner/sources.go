@@ -50,6 +50,7 @@ func (c *Controller) unreadSource(key ClaimKey, err error) worker.Result {
 // letGo ends the claim's reliance on its source. Whether anybody else needs the source protected is for its own key to find out.
 func (c *Controller) letGo(claim types.UID) {
 	if source, held := c.holds.letGo(claim); held {
+		c.want(source)
 		c.sourceLoop.Enqueue(source)
 	}
 }
@@ -79,12 +80,13 @@ func (c *Controller) protect(ctx context.Context, reference datasource.Reference
 
 // workSource takes our finalizer off a source that nobody is made from any more.
 func (c *Controller) workSource(ctx context.Context, key datasource.Key) worker.Result {
-	if c.waitingFor(key) > 0 || !c.holds.beginRelease(key) {
+	if c.waitingFor(key) > 0 || !c.minds(key) || !c.holds.beginRelease(key) {
 		return worker.Done() // whoever it is for brings it back
 	}
 	defer c.holds.endRelease(key)
 	facts, err := c.sources.Gather(ctx, datasource.Reference{Kind: key.Kind, Namespace: key.Namespace, Name: key.Name})
 	if err != nil {
+		c.want(key)
 		return worker.Backoff(fmt.Errorf("look up %s, which may be protected without need: %w", key, err))
 	}
 	release, why := MayRelease(ReleaseInput{Driver: c.settings.Driver.Name, Facts: facts, Kind: key.Kind, Waiting: c.waitingFor(key)})
@@ -99,6 +101,7 @@ func (c *Controller) workSource(ctx context.Context, key datasource.Key) worker.
 		klog.FromContext(ctx).V(2).Info("Source released", "source", key)
 	case apierrors.IsNotFound(err):
 	default:
+		c.want(key)
 		return worker.Backoff(fmt.Errorf("take the protection off %s: %w", key, err))
 	}
 	return worker.Done()
@@ -171,7 +174,7 @@ func (c *Controller) sweep(ctx context.Context) {
 		}
 		if c.snapshots != nil {
 			for _, snapshot := range c.snapshots.Protected() {
-				c.sourceLoop.Enqueue(datasource.Key{Kind: datasource.Snapshot, Namespace: snapshot.Namespace, Name: snapshot.Name})
+				c.sweepSource(datasource.Key{Kind: datasource.Snapshot, Namespace: snapshot.Namespace, Name: snapshot.Name})
 			}
 		}
 		claims, err := c.claims.GetIndexer().ByIndex(indexProtected, protectedValue)
@@ -180,7 +183,7 @@ func (c *Controller) sweep(ctx context.Context) {
 		}
 		for _, object := range claims {
 			if claim, ok := object.(*corev1.PersistentVolumeClaim); ok {
-				c.sourceLoop.Enqueue(datasource.Key{Kind: datasource.Clone, Namespace: claim.Namespace, Name: claim.Name})
+				c.sweepSource(datasource.Key{Kind: datasource.Clone, Namespace: claim.Namespace, Name: claim.Name})
 			}
 		}
 	}

@@ -53,6 +53,8 @@ type Settings struct {
 	CrossNamespace bool
 	// AttributesClasses: volume attributes classes are looked at (gate VolumeAttributesClass, and the API server has them).
 	AttributesClasses bool
+	// Node is the node that this process provisions for, in distributed mode.
+	Node Node
 	// InTree is the in-tree driver whose volumes the CSI driver has taken over; empty: none.
 	InTree string
 }

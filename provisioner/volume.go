@@ -48,7 +48,7 @@ func newVolume(s Settings, attempt *Attempt, answer *csipb.Volume) (*corev1.Pers
 func sameVolume(s Settings, stored, wanted *corev1.PersistentVolume) bool {
 	have, want := sourceOf(s, stored), sourceOf(s, wanted)
 	return stored.DeletionTimestamp == nil && stored.Spec.ClaimRef != nil && have != nil && want != nil &&
-		have.Driver == want.Driver && have.VolumeHandle == want.VolumeHandle &&
+		have.Driver == want.Driver && have.VolumeHandle == want.VolumeHandle && s.whereIs(stored) != elsewhere &&
 		stored.Spec.ClaimRef.UID == wanted.Spec.ClaimRef.UID
 }
 
@@ -59,7 +59,13 @@ func refersTo(s Settings, stored *corev1.PersistentVolume, handle string) bool {
 		return false
 	}
 	source := sourceOf(s, stored)
-	return source != nil && source.Driver == s.Driver.Name && source.VolumeHandle == keptHandle(s, stored, handle)
+	return source != nil && source.Driver == s.Driver.Name && source.VolumeHandle == keptHandle(s, stored, handle) &&
+		s.whereIs(stored) != elsewhere // where each node has volumes of its own a handle means something on its node only
+}
+
+// storedHere reports whether the volume of a claim with this UID is stored, and is not another node's of the same name.
+func storedHere(s Settings, stored *corev1.PersistentVolume, claim types.UID) bool {
+	return stored != nil && isFor(stored, claim) && s.whereIs(stored) != elsewhere
 }
 
 // isFor reports whether an object is for the claim with this UID.

@@ -14,6 +14,9 @@ import (
 // berth says who provisions for the driver. The Lease has the name that Berth and the established provisioner share, so its holder may be
 // either; a journal is Berth's alone.
 func (d *diagnosis) berth() []note {
+	if d.Driver != "" && d.distributed() {
+		return d.eachNode()
+	}
 	if d.Driver == "" || d.Leases.Sight != Seen {
 		return nil
 	}

@@ -101,6 +101,20 @@ func selected(node, zone string) func(*Facts) {
 	}
 }
 
+// onEachNode has a Berth on each of these nodes, in distributed mode.
+func onEachNode(nodes ...string) func(*Facts) {
+	return func(f *Facts) {
+		f.Leases = seen([]coordinationv1.Lease{})
+		f.Journal = seen(JournalFacts{Where: "storage/pool-csi-example-com-journal-" + nodes[0], Nodes: nodes})
+	}
+}
+
+// onNode has a node's own Berth publish what it says of the room there.
+func onNode(node string, object storagev1.CSIStorageCapacity) storagev1.CSIStorageCapacity {
+	object.Labels = map[string]string{labelManagedBy: managedByNode + node}
+	return object
+}
+
 func classGone(f *Facts) {
 	f.Class = Look[*storagev1.StorageClass]{Sight: Absent}
 	f.Driver = ""

@@ -98,4 +98,5 @@ type JournalFacts struct {
 	Where  string         // NAMESPACE/NAME of its first page; empty: there is none
 	Entry  *journal.Entry // the claim's; nil: it has none
 	Unread int            // entries that nobody can read
+	Nodes  []string       // that have a journal of their own, in distributed mode
 }

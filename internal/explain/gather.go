@@ -3,6 +3,7 @@ package explain
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	snapshotclientset "github.com/kubernetes-csi/external-snapshotter/client/v8/clientset/versioned"
@@ -146,7 +147,7 @@ func (g *Gatherer) berth(ctx context.Context, r *reads, facts *Facts) {
 	labelled := metav1.ListOptions{LabelSelector: journal.Label + "=" + name + "-journal"}
 	pages := many(ctx, r, "the journal, ConfigMaps "+where, fewPages, labelled,
 		paged(g.Client.CoreV1().ConfigMaps(namespace).List, func(l *corev1.ConfigMapList) []corev1.ConfigMap { return l.Items }), nil)
-	facts.Journal = Look[JournalFacts]{Sight: pages.Sight, Value: journalOf(facts.Claim.UID, pages.Value)}
+	facts.Journal = Look[JournalFacts]{Sight: pages.Sight, Partial: pages.Partial, Value: journalOf(facts.Claim.UID, pages.Value)}
 }
 
 // journalOf reads a journal's pages, whose entries are found by the claim's UID.
@@ -155,6 +156,9 @@ func journalOf(claim types.UID, pages []corev1.ConfigMap) JournalFacts {
 	for i := range pages {
 		if facts.Where == "" {
 			facts.Where = pages[i].Namespace + "/" + pages[i].Name
+		}
+		if node := pages[i].Annotations[journal.AnnotationNode]; node != "" && !slices.Contains(facts.Nodes, node) {
+			facts.Nodes = append(facts.Nodes, node)
 		}
 		entries, problems := journal.Read(&pages[i])
 		facts.Unread += len(problems)

@@ -73,6 +73,11 @@ func TestExplanations(t *testing.T) {
 		"a source that is not ready": situation(fromSnapshot(func(s *datasource.Facts) {
 			s.Snapshot.Status.ReadyToUse = new(false)
 		})),
+		"no node takes a claim": situation(onEachNode("n1", "n2", "n3"), published(onNode("n1", roomIn("a", "4Gi", "")), onNode("n2", roomIn("b", "200Gi", "8Gi")))),
+		"a node without the driver": situation(selected("n9", "d"), onEachNode("n1", "n2", "n3"), usedBy(pod()), func(f *Facts) {
+			f.CSINode.Value.Spec.Drivers = f.CSINode.Value.Spec.Drivers[:1]
+		}),
+		"a node without berth":          situation(selected("n9", "d"), onEachNode("n1", "n2", "n3"), usedBy(pod())),
 		"a creation of unknown outcome": situation(selected("n2", "b"), usedBy(pod()), recorded(90*time.Second)),
 	}
 	for name, facts := range tests {

@@ -47,6 +47,10 @@ func (d *diagnosis) selectedNode() []note {
 	switch {
 	case d.Node.Sight == Hidden || d.CSINode.Sight == Hidden || d.Driver == "":
 		return []note{info(about, chosen)}
+	case d.distributed() && (d.Node.Sight == Absent || d.CSINode.Sight == Absent || !registered):
+		return []note{problem(about, fmt.Sprintf("Node %q is selected, and driver %s is not there, so nobody can make the volume", d.node, d.Driver),
+			fmt.Sprintf("Berth on another node takes the node off the claim within some minutes, and another one is selected. If Pods are placed on such nodes again and again, have capacity published (storageCapacity: true in CSIDriver %s), or keep them off by labels", d.Driver)).
+			because(fmt.Sprintf("driver %s is not on the selected node %q", d.Driver, d.node))}
 	case d.Node.Sight == Absent || d.CSINode.Sight == Absent:
 		gone := "node"
 		if d.Node.Sight != Absent {

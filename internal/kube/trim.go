@@ -31,12 +31,19 @@ func TrimForAdmission(driver, inTree string) cache.TransformFunc {
 	return trimmer{driver: driver, inTree: inTree, admission: true, same: newShared()}.trim
 }
 
+// TrimForNode is Trim for a process that looks after the volumes of one node. Of those of which elsewhere reports that they are on another one it keeps
+// no more than tells that, and for whom they are.
+func TrimForNode(driver, inTree string, elsewhere func(*corev1.PersistentVolume) bool) cache.TransformFunc {
+	return trimmer{driver: driver, inTree: inTree, elsewhere: elsewhere, same: newShared()}.trim
+}
+
 // trimmer knows what to keep. It writes into the object that it is given, which nobody else has seen yet: with a second one for what is kept, each would lie
 // beside one that is garbage, and half of the memory between them could not be given back. client-go's queues transform an object once, before
 // it is stored.
 type trimmer struct {
 	driver, inTree string
 	admission      bool
+	elsewhere      func(*corev1.PersistentVolume) bool // nil: all volumes are looked after
 	same           *shared
 }
 
@@ -50,7 +57,9 @@ func (t trimmer) trim(object any) (any, error) {
 		*o = slim
 		return o, nil
 	case *corev1.PersistentVolume:
+		keepForNode := t.forNode(o)
 		slim := trimVolume(o, t.driver, t.inTree, t.same)
+		keepForNode(&slim)
 		if t.admission {
 			keepMode(&slim, o)
 		}
@@ -131,6 +140,28 @@ func keepSource(slim, claim *corev1.PersistentVolumeClaim) {
 func keepMode(slim, pv *corev1.PersistentVolume) {
 	if slim.Spec.CSI != nil {
 		slim.Spec.VolumeMode = pv.Spec.VolumeMode
+	}
+}
+
+// provisionerIdentity in a volume's attributes tells who made it.
+const provisionerIdentity = "storage.kubernetes.io/csiProvisionerIdentity"
+
+// forNode reads a volume before it is trimmed, and returns what makes of the trimmed one what one node's process reads. Where a volume does not say
+// where it is, who made it counts.
+func (t trimmer) forNode(pv *corev1.PersistentVolume) func(slim *corev1.PersistentVolume) {
+	if t.elsewhere == nil || pv.Spec.CSI == nil || pv.Spec.CSI.Driver != t.driver {
+		return func(*corev1.PersistentVolume) {}
+	}
+	elsewhere := t.elsewhere(pv)
+	identity, told := pv.Spec.CSI.VolumeAttributes[provisionerIdentity]
+	return func(slim *corev1.PersistentVolume) {
+		if told && slim.Spec.NodeAffinity == nil {
+			slim.Spec.CSI.VolumeAttributes = t.same.labels(map[string]string{provisionerIdentity: identity})
+		}
+		if elsewhere {
+			slim.Annotations, slim.Finalizers = nil, nil
+			slim.Spec.CSI.VolumeHandle, slim.Spec.StorageClassName, slim.Spec.PersistentVolumeReclaimPolicy, slim.Spec.Capacity = "", "", "", nil
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/klog/v2"
@@ -37,6 +39,11 @@ type Config struct {
 	ConfigMaps corev1client.ConfigMapInterface // of the namespace that the journal is in
 	Name       string                          // of its first page; further ones are numbered
 	Holder     string                          // of this leader's term, never used again
+	// Label is the value of the label of all pages, which several journals may have in common; empty: the name.
+	Label string
+	// Node is what the journal is of, where each node has one, and Owner the node's object, with which pages without entries go. Both may be left out.
+	Node  string
+	Owner *metav1.OwnerReference
 	// Observe hears of each write: how many entries it carried, how long it took, and what came of it. May be nil.
 	Observe func(entries int, took time.Duration, err error)
 	// Degraded hears that nothing is recorded from now on, and why. May be nil.
@@ -59,6 +66,7 @@ type Journal struct {
 	arrivals arrivals
 
 	pages []*page      // used by Load and then by the writer alone
+	mark  mark         // the same
 	since atomic.Int64 // when the writer began what it does now, in Unix nanoseconds; 0: it waits for something to write, or for the API server
 }
 
@@ -86,6 +94,7 @@ func New(config Config) *Journal {
 	}
 	return &Journal{
 		config:   config,
+		mark:     mark{label: cmp.Or(config.Label, config.Name), node: config.Node, holder: config.Holder, owner: config.Owner},
 		recorded: map[types.UID]record{},
 		adds:     map[types.UID]*addition{},
 		removes:  map[types.UID]bool{},

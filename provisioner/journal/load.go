@@ -84,19 +84,31 @@ func (j *Journal) takeOver(ctx context.Context, name string) (*corev1.ConfigMap,
 	stored, err := j.config.ConfigMaps.Get(ctx, name, metav1.GetOptions{})
 	switch {
 	case apierrors.IsNotFound(err) && name == j.pageName(0):
-		return j.config.ConfigMaps.Create(ctx, blankPage(name, j.config.Name, j.config.Holder), metav1.CreateOptions{})
+		return j.mark.create(ctx, j.config.ConfigMaps, name, nil)
 	case apierrors.IsNotFound(err):
 		return nil, nil
 	case err != nil:
 		return nil, err
 	}
-	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{
-		"resourceVersion": stored.ResourceVersion, "annotations": map[string]string{AnnotationHolder: j.config.Holder},
-	}})
+	return j.takePage(ctx, stored)
+}
+
+func (j *Journal) takePage(ctx context.Context, stored *corev1.ConfigMap) (*corev1.ConfigMap, error) {
+	meta := map[string]any{"resourceVersion": stored.ResourceVersion, "annotations": j.mark.annotations()}
+	owners, owning := j.mark.changed(stored.OwnerReferences, len(stored.BinaryData))
+	if owning {
+		meta["ownerReferences"] = owners
+	}
+	patch, err := json.Marshal(map[string]any{"metadata": meta})
 	if err != nil {
 		return nil, err
 	}
-	return j.config.ConfigMaps.Patch(ctx, name, types.MergePatchType, patch, metav1.PatchOptions{})
+	taken, err := j.config.ConfigMaps.Patch(ctx, stored.Name, types.MergePatchType, patch, metav1.PatchOptions{})
+	if apierrors.IsForbidden(err) && owning { // as in page.write
+		j.mark.owner = nil
+		return j.takePage(ctx, stored)
+	}
+	return taken, err
 }
 
 // setAside moves what cannot be read of a page to a ConfigMap of its own kind, which has room for as much. Until that is done it stays where
@@ -118,14 +130,14 @@ func (j *Journal) setAside(ctx context.Context, number int, p *page, values map[
 	_, err = j.config.ConfigMaps.Patch(ctx, name, types.MergePatchType, patch, metav1.PatchOptions{})
 	if apierrors.IsNotFound(err) {
 		_, err = j.config.ConfigMaps.Create(ctx, &corev1.ConfigMap{
-			ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{Label: j.config.Name}},
+			ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{Label: j.mark.label}},
 			BinaryData: values,
 		}, metav1.CreateOptions{})
 	}
 	if err != nil {
 		return err
 	}
-	return p.write(ctx, j.config.ConfigMaps, j.config.Name, j.config.Holder, change{remove: slices.Sorted(maps.Keys(values))})
+	return p.write(ctx, j.config.ConfigMaps, &j.mark, change{remove: slices.Sorted(maps.Keys(values))})
 }
 
 // conflicts reports whether a write met another one.

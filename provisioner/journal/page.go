@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -34,9 +33,10 @@ var ErrTakenOver = errors.New("another leader has taken over the journal")
 type page struct {
 	name     string
 	exists   bool
-	version  string         // resourceVersion
-	ours     bool           // it carries our holder
-	changed  bool           // somebody else wrote it since we did
+	version  string // resourceVersion
+	ours     bool   // it carries our holder
+	changed  bool   // somebody else wrote it since we did
+	owners   []metav1.OwnerReference
 	contents map[string]int // key -> size of its value
 	size     int            // of all values
 }
@@ -49,6 +49,7 @@ func newPage(name string) *page {
 func (p *page) read(stored *corev1.ConfigMap, holder string) {
 	p.exists, p.version = true, stored.ResourceVersion
 	p.ours = stored.Annotations[AnnotationHolder] == holder
+	p.owners = stored.OwnerReferences
 	clear(p.contents)
 	p.size = 0
 	for key, value := range stored.BinaryData {
@@ -68,11 +69,11 @@ func (c change) empty() bool { return len(c.add) == 0 && len(c.remove) == 0 }
 // write stores a change. It is a patch of the keys that change and, by the version it names, of nothing that somebody else has written: that
 // is a conflict, and the page is read again. An error of the API server's that leaves open whether the patch was done shows in the
 // same way at the next try.
-func (p *page) write(ctx context.Context, configMaps corev1client.ConfigMapInterface, journal, holder string, c change) error {
+func (p *page) write(ctx context.Context, configMaps corev1client.ConfigMapInterface, m *mark, c change) error {
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
 	if !p.exists {
-		return p.create(ctx, configMaps, journal, holder, c)
+		return p.create(ctx, configMaps, m, c)
 	}
 	data := make(map[string]any, len(c.add)+len(c.remove))
 	for _, key := range c.remove {
@@ -83,7 +84,11 @@ func (p *page) write(ctx context.Context, configMaps corev1client.ConfigMapInter
 	}
 	meta := map[string]any{"resourceVersion": p.version}
 	if !p.ours {
-		meta["annotations"] = map[string]string{AnnotationHolder: holder}
+		meta["annotations"] = m.annotations()
+	}
+	owners, owning := m.changed(p.owners, p.after(c))
+	if owning {
+		meta["ownerReferences"] = owners
 	}
 	patch, err := json.Marshal(map[string]any{"metadata": meta, "binaryData": data})
 	if err != nil {
@@ -92,37 +97,47 @@ func (p *page) write(ctx context.Context, configMaps corev1client.ConfigMapInter
 	stored, err := configMaps.Patch(ctx, p.name, types.MergePatchType, patch, metav1.PatchOptions{})
 	switch {
 	case err == nil:
-		p.read(stored, holder)
+		p.read(stored, m.holder)
 		return nil
 	case apierrors.IsNotFound(err): // deleted by hand
 		*p = *newPage(p.name)
 		p.changed = true
-		return p.create(ctx, configMaps, journal, holder, c)
+		return p.create(ctx, configMaps, m, c)
 	case apierrors.IsConflict(err):
-		return p.reread(ctx, configMaps, holder, err)
+		return p.reread(ctx, configMaps, m.holder, err)
+	case apierrors.IsForbidden(err) && owning: // some clusters want the right to delete of whoever says whose an object is
+		m.owner = nil
+		return p.write(ctx, configMaps, m, c)
 	}
 	return err
 }
 
-func (p *page) create(ctx context.Context, configMaps corev1client.ConfigMapInterface, journal, holder string, c change) error {
-	made := blankPage(p.name, journal, holder)
-	made.BinaryData = maps.Clone(c.add)
-	stored, err := configMaps.Create(ctx, made, metav1.CreateOptions{})
+// after is how many entries the page has after a change.
+func (p *page) after(c change) int {
+	entries := len(p.contents)
+	for key := range c.add {
+		if _, there := p.contents[key]; !there {
+			entries++
+		}
+	}
+	for _, key := range c.remove {
+		if _, there := p.contents[key]; there {
+			entries--
+		}
+	}
+	return entries
+}
+
+func (p *page) create(ctx context.Context, configMaps corev1client.ConfigMapInterface, m *mark, c change) error {
+	stored, err := m.create(ctx, configMaps, p.name, c.add)
 	switch {
 	case err == nil:
-		p.read(stored, holder)
+		p.read(stored, m.holder)
 		return nil
 	case apierrors.IsAlreadyExists(err):
-		return p.reread(ctx, configMaps, holder, err)
+		return p.reread(ctx, configMaps, m.holder, err)
 	}
 	return err
-}
-
-// blankPage is a page as it is made.
-func blankPage(name, journal, holder string) *corev1.ConfigMap {
-	return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{
-		Name: name, Labels: map[string]string{Label: journal}, Annotations: map[string]string{AnnotationHolder: holder},
-	}}
 }
 
 // reread finds out who wrote the page. If it was us, in a write that we did not hear of, or somebody by hand, the next try builds on what is there.

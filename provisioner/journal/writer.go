@@ -178,9 +178,9 @@ func (j *Journal) commit(ctx context.Context, b batch) error {
 	for _, planned := range j.plan(b) {
 		j.begin()
 		began := time.Now()
-		err := planned.page.write(ctx, j.config.ConfigMaps, j.config.Name, j.config.Holder, planned.change)
+		err := planned.page.write(ctx, j.config.ConfigMaps, &j.mark, planned.change)
 		if err != nil && retriable(planned.page, err) {
-			err = planned.page.write(ctx, j.config.ConfigMaps, j.config.Name, j.config.Holder, planned.change)
+			err = planned.page.write(ctx, j.config.ConfigMaps, &j.mark, planned.change)
 		}
 		j.config.Observe(len(planned.change.add), time.Since(began), err)
 		if err != nil {

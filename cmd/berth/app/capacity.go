@@ -115,6 +115,7 @@ func (o *CapacityOptions) Validate() error {
 type capacityParts struct {
 	Calls    *csi.Controller
 	Driver   csi.Driver
+	Node     string          // in distributed mode; empty: all
 	Places   *topology.Index // nil without topology
 	Informer informers.SharedInformerFactory
 }
@@ -154,6 +155,9 @@ func newCapacity(o *Options, shared *rest.Config) (func(context.Context, *proces
 			Immediate: o.Capacity.Immediate, Reservations: o.Capacity.Reservations,
 			PollInterval: o.Capacity.PollInterval, Threads: o.Capacity.Threads, CallTimeout: p.config.DriverTimeout,
 			BackoffStart: o.Provisioning.BackoffStart, BackoffMax: o.Provisioning.BackoffMax, Grace: o.Provisioning.Grace,
+		}
+		if parts.Node != "" {
+			config.Manager = capacity.NodeManager(parts.Node)
 		}
 		if o.Capacity.OwnerLevel >= 0 {
 			owner := capacity.OwnerLookup{Client: client, Namespace: namespace, Pod: os.Getenv("POD_NAME"), Level: o.Capacity.OwnerLevel}

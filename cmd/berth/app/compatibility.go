@@ -4,41 +4,21 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/spf13/pflag"
 	"k8s.io/klog/v2"
 )
 
-// CompatibilityOptions are flags of csi-provisioner that manifests go on giving and that mean nothing here, as long as they do not ask for what there
-// is not.
+// CompatibilityOptions are flags of csi-provisioner that manifests go on giving and that mean nothing here.
 type CompatibilityOptions struct {
-	NodeDeployment          bool
-	NodeImmediate           bool
-	NodeBaseDelay, NodeWait time.Duration
-	AutoMaxProcs            bool
+	AutoMaxProcs bool
 }
 
-func newCompatibilityOptions() CompatibilityOptions {
-	return CompatibilityOptions{NodeImmediate: true, NodeBaseDelay: 20 * time.Second, NodeWait: time.Minute}
-}
+func newCompatibilityOptions() CompatibilityOptions { return CompatibilityOptions{} }
 
 // AddFlags adds the flags.
 func (o *CompatibilityOptions) AddFlags(flags *pflag.FlagSet) {
-	const node = "Read only with --node-deployment, which is not there yet."
-	flags.BoolVar(&o.NodeDeployment, "node-deployment", o.NodeDeployment, "One process on each node. Not there yet: only false is accepted.")
-	flags.BoolVar(&o.NodeImmediate, "node-deployment-immediate-binding", o.NodeImmediate, node)
-	flags.DurationVar(&o.NodeBaseDelay, "node-deployment-base-delay", o.NodeBaseDelay, node)
-	flags.DurationVar(&o.NodeWait, "node-deployment-max-delay", o.NodeWait, node)
 	flags.BoolVar(&o.AutoMaxProcs, "automaxprocs", o.AutoMaxProcs, "No effect: Go minds the container's limit by itself.")
-}
-
-// Validate refuses what is not there.
-func (o *CompatibilityOptions) Validate() error {
-	if o.NodeDeployment {
-		return errors.New("--node-deployment is not there yet: run one Berth beside the driver's controller, or keep csi-provisioner on the nodes")
-	}
-	return nil
 }
 
 // notice tells about flags that were typed and have no effect.

@@ -60,7 +60,7 @@ func peerFlags() map[string]struct {
 		"log-text-split-stream":                   {"--log-text-split-stream=false", ""},
 		"log-text-info-buffer-size":               {"--log-text-info-buffer-size=0", ""},
 		"node-deployment, off":                    {"--node-deployment=false", ""},
-		"node-deployment":                         {"--node-deployment", "is not there yet: run one Berth beside the driver's controller"},
+		"node-deployment":                         {"--node-deployment", "needs the environment variable NODE_NAME"},
 		"node-deployment-immediate-binding":       {"--node-deployment-immediate-binding=false", ""},
 		"node-deployment-base-delay":              {"--node-deployment-base-delay=1s", ""},
 		"node-deployment-max-delay":               {"--node-deployment-max-delay=2s", ""},

@@ -37,11 +37,12 @@ type Config struct {
 	Tracer         *tracing.Tracer // nil: nothing is traced
 	Election       *lead.Config    // nil: no election
 	DriverName     string          // empty: what the driver says
+	NodeName       string          // in distributed mode; empty: one process is for the whole cluster
 
 	Admission    *AdmissionConfig // nil: it is not served
 	Provisioning bool             // false: there is no driver
 	// Provisioner makes the controller's configuration, once it is known who the driver is and what the API server has.
-	Provisioner func(driver csi.Driver, attributesServed bool) provisioner.Config
+	Provisioner func(driver csi.Driver, node csi.Node, attributesServed bool) provisioner.Config
 	// Capacity makes the controller that publishes capacity, or nil if the driver or the API server cannot do that; nil: it is off.
 	Capacity func(context.Context, *process, capacityParts) (*capacity.Controller, error)
 }
@@ -80,6 +81,9 @@ func newConfig(o *Options, version string) (*Config, error) {
 		DriverTimeout:  o.Driver.Timeout,
 		StartupTimeout: o.Driver.StartupTimeout,
 		Tracer:         tracer,
+	}
+	if o.Node.Enabled {
+		config.NodeName = nodeName()
 	}
 	if config.Diagnostics, err = newDiagnostics(o, client, version); err != nil {
 		return nil, err
@@ -128,12 +132,13 @@ func newOptionalClients(shared *rest.Config) (optionalClients, error) {
 }
 
 func newProvisioner(o *Options, client kubernetes.Interface, optional optionalClients, tracer *tracing.Tracer,
-) func(csi.Driver, bool) provisioner.Config {
+) func(csi.Driver, csi.Node, bool) provisioner.Config {
 	features := &o.Features
-	return func(driver csi.Driver, attributesServed bool) provisioner.Config {
+	return func(driver csi.Driver, found csi.Node, attributesServed bool) provisioner.Config {
 		driver.Topology = driver.Topology && features.enabled(gateTopology)
+		node := o.Node.node(found)
 		config := provisioner.Config{
-			Settings:      o.Provisioning.settings(driver, identity(driver.Name)),
+			Settings:      o.Provisioning.settings(driver, identity(node.Identity(driver.Name))),
 			Client:        client,
 			Workers:       o.Provisioning.Workers,
 			BackoffStart:  o.Provisioning.BackoffStart,
@@ -148,11 +153,16 @@ func newProvisioner(o *Options, client kubernetes.Interface, optional optionalCl
 			ExpressBinding: o.Provisioning.ExpressBinding == expressAuto,
 		}
 		config.Settings.AttributesClasses = features.enabled(gateAttributes) && (attributesServed || features.explicit(gateAttributes))
-		config.JournalNamespace = o.Leader.namespace()
+		config.Settings.Node = node
+		config.JournalNamespace, config.JournalLabel = o.Leader.namespace(), journalName(driver.Name)
+		journal := config.JournalLabel
+		if !node.IsZero() {
+			journal = nodeJournalName(driver.Name, node.Name)
+		}
 		if o.Provisioning.Journal {
-			config.JournalName = journalName(driver.Name)
+			config.JournalName = journal
 		} else {
-			config.LeftJournal = journalName(driver.Name)
+			config.LeftJournal = journal
 		}
 		config.Settings.CrossNamespace = features.enabled(gateCrossNamespace)
 		if config.Settings.CrossNamespace {

@@ -25,7 +25,7 @@ func (p *process) dial(ctx context.Context) (*driverConnection, error) {
 	if err != nil {
 		return nil, err
 	}
-	driver, err := p.identify(ctx, conn)
+	driver, node, err := p.identify(ctx, conn)
 	if err == nil && provisioner.InTreeName(driver.Name) != "" {
 		p.calls.Store(newDriverMetrics(true))
 		_ = conn.Close() // nothing is under way
@@ -38,22 +38,28 @@ func (p *process) dial(ctx context.Context) (*driverConnection, error) {
 		return nil, err
 	}
 	p.calls.Load().SetDriverName(driver.Name)
-	return &driverConnection{conn, driver}, nil
+	return &driverConnection{conn, driver, node}, nil
 }
 
-// identify waits until the driver answers.
-func (p *process) identify(ctx context.Context, conn *grpc.ClientConn) (csi.Driver, error) {
-	driver, err := csi.Identify(ctx, conn, p.config.DriverTimeout)
+// identify waits until the driver answers. Which node it is on is only asked in distributed mode.
+func (p *process) identify(ctx context.Context, conn *grpc.ClientConn) (driver csi.Driver, node csi.Node, err error) {
+	driver, err = csi.Identify(ctx, conn, p.config.DriverTimeout)
+	if err == nil && p.config.NodeName != "" {
+		node, err = csi.IdentifyNode(ctx, conn, driver, p.config.DriverTimeout)
+	}
 	if err != nil {
-		return csi.Driver{}, fmt.Errorf("CSI driver at %s: %w", p.config.DriverAddress, err)
+		return csi.Driver{}, csi.Node{}, fmt.Errorf("CSI driver at %s: %w", p.config.DriverAddress, err)
 	}
 	if want := p.config.DriverName; want != "" && want != driver.Name {
-		return csi.Driver{}, fmt.Errorf("the CSI driver at %s calls itself %q, and --driver-name says %q: correct the flag, or the socket's path",
+		return csi.Driver{}, csi.Node{}, fmt.Errorf("the CSI driver at %s calls itself %q, and --driver-name says %q: correct the flag, or the socket's path",
 			p.config.DriverAddress, driver.Name, want)
 	}
 	klog.FromContext(ctx).Info("Driver found", "driver", driver.Name, "topology", driver.Topology,
 		"singleNodeMultiWriter", driver.SingleNodeMultiWriter, "publishUnpublish", driver.PublishUnpublish)
-	return driver, nil
+	if p.config.NodeName != "" {
+		klog.FromContext(ctx).Info("Provisioning for one node", "node", p.config.NodeName, "id", node.ID, "segment", node.Segment)
+	}
+	return driver, node, nil
 }
 
 // startup bounds what is waited for at start.
@@ -108,15 +114,21 @@ var errDriverChanged = errors.New("the driver is not the same any more, starting
 
 // sameDriver waits until a driver that was away is ready again, and asks it who it is: its container may have been replaced by another
 // version. Calls go on meanwhile; their outcomes tell by themselves.
-func (p *process) sameDriver(ctx context.Context, conn *grpc.ClientConn, was csi.Driver) error {
-	is, err := csi.Identify(ctx, conn, p.config.DriverTimeout)
+func (p *process) sameDriver(ctx context.Context, was *driverConnection) error {
+	is, err := csi.Identify(ctx, was.conn, p.config.DriverTimeout)
+	var node csi.Node
+	if err == nil && p.config.NodeName != "" {
+		node, err = csi.IdentifyNode(ctx, was.conn, is, p.config.DriverTimeout)
+	}
 	switch {
 	case ctx.Err() != nil:
 		return nil
 	case err != nil:
 		return fmt.Errorf("%w: %w", errDriverChanged, err)
-	case is != was:
-		return fmt.Errorf("%w: it was %+v and is %+v", errDriverChanged, was, is)
+	case is != was.driver:
+		return fmt.Errorf("%w: it was %+v and is %+v", errDriverChanged, was.driver, is)
+	case node != was.node:
+		return fmt.Errorf("%w: its node was %s and is %s", errDriverChanged, was.node.Segment, node.Segment)
 	}
 	return nil
 }

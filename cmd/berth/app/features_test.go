@@ -152,7 +152,7 @@ func TestWhatGatesTurnOn(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			config := newProvisioner(o, nil, optional, nil)(tt.driver, tt.served)
+			config := newProvisioner(o, nil, optional, nil)(tt.driver, csi.Node{}, tt.served)
 			s := config.Settings
 			got := on{s.Driver.Topology, s.AttributesClasses, s.CrossNamespace, config.Grants != nil}
 			if diff := cmp.Diff(tt.expected, got); diff != "" {

@@ -30,7 +30,7 @@ Made from the program by ` + "`make update-flags`" + `; ` + "`berth --help`" + `
 | POD_NAMESPACE | the namespace of the Lease and the journal, without --leader-election-namespace. Without either it is the service account's, or else "default" |
 | NAMESPACE | the namespace of CSIStorageCapacity objects, with --enable-capacity. Without it it is found like that of the Lease, but for the flag |
 | POD_NAME | the Pod from which the owner of those objects is found, with --enable-capacity; needed unless --capacity-ownerref-level is -1 |
-| NODE_NAME | not read yet: it belongs to --node-deployment |
+| NODE_NAME | the node that this process is for; needed with --node-deployment |
 `
 )
 

@@ -44,7 +44,7 @@ func everything(t *testing.T) *prometheus.Registry {
 	p.registerLimits(calls)
 
 	driver := csi.Driver{Name: "driver.example"}
-	config := newProvisioner(options, client, optional, nil)(driver, true)
+	config := newProvisioner(options, client, optional, nil)(driver, csi.Node{}, true)
 	config.Driver, config.Informers, config.Registry = calls, factory, p.registry
 	if _, err := provisioner.New(config); err != nil {
 		t.Fatal(err)

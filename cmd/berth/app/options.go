@@ -20,6 +20,7 @@ type Options struct {
 	Driver       DriverOptions
 	Provisioning ProvisioningOptions
 	Capacity     CapacityOptions
+	Node         NodeOptions
 	Admission    AdmissionOptions
 	Features     FeatureOptions
 	Leader       LeaderOptions
@@ -39,6 +40,7 @@ func NewOptions() (*Options, error) {
 		Driver:       newDriverOptions(),
 		Provisioning: newProvisioningOptions(),
 		Capacity:     newCapacityOptions(),
+		Node:         newNodeOptions(),
 		Admission:    newAdmissionOptions(),
 		Features:     features,
 		Leader:       newLeaderOptions(),
@@ -56,6 +58,7 @@ func (o *Options) Flags() cliflag.NamedFlagSets {
 	o.Kube.AddFlags(sections.FlagSet("Kubernetes"))
 	o.Provisioning.AddFlags(sections.FlagSet("Provisioning"))
 	o.Capacity.AddFlags(sections.FlagSet("Capacity"))
+	o.Node.AddFlags(sections.FlagSet("Distributed mode"))
 	o.Admission.AddFlags(sections.FlagSet("Admission"))
 	o.Features.AddFlags(sections.FlagSet("Features"))
 	o.Leader.AddFlags(sections.FlagSet("Leader election"))
@@ -76,11 +79,11 @@ func (o *Options) Validate() error {
 	if o.Components.needsDriver() {
 		problems = append(problems, o.Driver.Validate())
 	}
-	problems = append(problems, o.Kube.Validate(), o.Provisioning.Validate())
+	problems = append(problems, o.Kube.Validate(), o.Provisioning.Validate(), o.validateNode())
 	if o.Components.has(componentWebhook) {
 		problems = append(problems, o.Admission.Validate())
 	}
-	err = errors.Join(append(problems, o.Leader.Validate(), o.Diagnostics.Validate(), o.Older.Validate(),
+	err = errors.Join(append(problems, o.Leader.Validate(), o.Diagnostics.Validate(),
 		logsapi.Validate(o.Logging, gates, field.NewPath("logging")).ToAggregate())...)
 	if err != nil {
 		return fmt.Errorf("%w (%w)", err, errUsage)
@@ -105,6 +108,7 @@ func (o *Options) Complete(version string) (*Config, error) {
 	}
 	o.Features.notice()
 	o.Older.notice()
+	o.Node.notice(&o.Provisioning)
 	return newConfig(o, version)
 }
 

@@ -20,6 +20,7 @@ import (
 type driverConnection struct {
 	conn   *grpc.ClientConn
 	driver csi.Driver
+	node   csi.Node // in distributed mode
 }
 
 // provision waits for the driver unless it was found already, fills the caches, waits to lead, and provisions. With admission, whoever
@@ -43,7 +44,7 @@ func (p *process) provision(ctx context.Context, caches *caches, found *driverCo
 		return nil
 	}
 	conn, driver := found.conn, found.driver
-	config := p.config.Provisioner(driver, served)
+	config := p.config.Provisioner(driver, found.node, served)
 	calls := csi.NewController(conn, p.config.DriverTimeout, config.Workers)
 	p.registerLimits(calls)
 	config.Driver = calls
@@ -51,12 +52,19 @@ func (p *process) provision(ctx context.Context, caches *caches, found *driverCo
 	config.Registry = p.registry
 	var indexed []cache.InformerSynced
 	var err error
-	if config.Settings.Driver.Topology {
+	switch node := config.Settings.Node; {
+	case !node.IsZero():
+		config.Topology = localTopology(node)
+		config.Capacities = calls
+		if config.JournalName != "" {
+			config.JournalOwner = p.nodeOwner(ctx, node.Name)
+		}
+	case config.Settings.Driver.Topology:
 		if config.Topology, indexed, err = watchTopology(caches, driver.Name); err != nil {
 			return err
 		}
 	}
-	publisher, err := p.capacity(ctx, capacityParts{calls, driver, config.Topology, caches})
+	publisher, err := p.capacity(ctx, capacityParts{calls, driver, config.Settings.Node.Name, config.Topology, caches})
 	if err != nil {
 		return err
 	}
@@ -81,7 +89,7 @@ func (p *process) provision(ctx context.Context, caches *caches, found *driverCo
 	defer stop(nil)
 	watching.Go(func() {
 		csi.WatchConnection(watchCtx, conn, func() {
-			if err := p.sameDriver(watchCtx, conn, driver); err != nil {
+			if err := p.sameDriver(watchCtx, found); err != nil {
 				stop(err)
 				return
 			}

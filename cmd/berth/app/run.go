@@ -174,8 +174,12 @@ func (p *process) run(ctx context.Context) error {
 	}
 	inTree := provisioner.InTreeName(name)
 	trim := kube.Trim
-	if p.config.Admission != nil {
+	switch {
+	case p.config.Admission != nil:
 		trim = kube.TrimForAdmission
+	case p.config.NodeName != "":
+		of := provisioner.Settings{Driver: found.driver, Node: provisioner.Node{Name: p.config.NodeName, Segment: found.node.Segment}}
+		trim = func(driver, inTree string) cache.TransformFunc { return kube.TrimForNode(driver, inTree, of.Elsewhere) }
 	}
 	// The caches outlive those who read them.
 	informersCtx, stopInformers := context.WithCancel(context.WithoutCancel(ctx))
