@@ -96,6 +96,9 @@ func podSpecs(objects manifests) map[string]corev1.PodTemplateSpec {
 	for name, deployment := range of[*appsv1.Deployment](objects) {
 		all[name] = deployment.Spec.Template
 	}
+	for name, set := range of[*appsv1.DaemonSet](objects) {
+		all[name] = set.Spec.Template
+	}
 	for name, pod := range of[*corev1.Pod](objects) {
 		all[name] = corev1.PodTemplateSpec{ObjectMeta: pod.ObjectMeta, Spec: pod.Spec}
 	}

@@ -25,6 +25,9 @@ func TestPodsAreRestricted(t *testing.T) {
 			continue // the socket is on the node
 		}
 		for name, pod := range podSpecs(rendered(t, values, apiVersions()...)) {
+			if strings.HasPrefix(name, "DaemonSet ") {
+				continue // the same, and what a driver on a node needs
+			}
 			spec := pod.Spec.DeepCopy()
 			spec.InitContainers = nil
 			spec.Containers = nil
@@ -128,6 +131,52 @@ func TestPodsFitTogether(t *testing.T) {
 				t.Errorf("%s: %s guards %d Deployments", mode, name, guarded)
 			}
 		}
+	}
+}
+
+// TestDistributedPods: one on each node knows its node, elects nobody, admits nothing, and is the only one that makes volumes of the node.
+func TestDistributedPods(t *testing.T) {
+	objects := rendered(t, "testdata/values/distributed.yaml", apiVersions()...)
+	for name := range of[*appsv1.Deployment](objects) {
+		if name != "Deployment pool-berth-admission" {
+			t.Errorf("there is %s", name)
+		}
+	}
+	set, ok := objects["DaemonSet pool-berth"].(*appsv1.DaemonSet)
+	if !ok {
+		t.Fatal("there is no DaemonSet")
+	}
+	if surge := set.Spec.UpdateStrategy.RollingUpdate.MaxSurge; surge != nil {
+		t.Errorf("a node may have two: %v", surge)
+	}
+	spec := &set.Spec.Template.Spec
+	berth := berthOf(t, spec)
+	flags := flagsOf(berth)
+	for flag, want := range map[string]string{
+		"components": "provisioner,capacity", "node-deployment": "true", "node-deployment-base-delay": "5s", "capacity-ownerref-level": "0",
+		"leader-election": "", "admission-address": "", "driver-name": "pool.csi.example.com",
+	} {
+		if flags[flag] != want {
+			t.Errorf("--%s is %q, want %q", flag, flags[flag], want)
+		}
+	}
+	told := false
+	for _, variable := range berth.Env {
+		told = told || variable.Name == "NODE_NAME" && variable.ValueFrom.FieldRef.FieldPath == "spec.nodeName"
+	}
+	if !told {
+		t.Error("Berth is not told its node")
+	}
+	if security := berth.SecurityContext; *security.AllowPrivilegeEscalation || !*security.ReadOnlyRootFilesystem || len(security.Capabilities.Drop) != 1 {
+		t.Errorf("Berth's container may %+v", security)
+	}
+	for name, budget := range of[*policyv1.PodDisruptionBudget](objects) {
+		if selects(budget.Spec.Selector.MatchLabels, set.Spec.Template.Labels) {
+			t.Errorf("%s holds up the draining of nodes", name)
+		}
+	}
+	if said := refused(t, "helm4", leastValues, "--set", "topology=distributed"); !strings.Contains(said, "has to be a hostPath") {
+		t.Errorf("a socket that the kubelet cannot see is refused with %s", said)
 	}
 }
 

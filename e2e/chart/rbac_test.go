@@ -73,6 +73,8 @@ func TestRights(t *testing.T) {
 	combined := grants(t, rendered(t, leastValues), "pool-berth")
 	split := rendered(t, "testdata/values/split.yaml", apiVersions()...)
 	controller, admission := grants(t, split, "pool-berth"), grants(t, split, "pool-berth-admission")
+	distributed := rendered(t, "testdata/values/distributed.yaml", apiVersions()...)
+	node, apart := grants(t, distributed, "pool-berth"), grants(t, distributed, "pool-berth-admission")
 	tests := map[string]struct {
 		account  []grant
 		cluster  bool
@@ -110,6 +112,16 @@ func TestRights(t *testing.T) {
 		"combined reads contents for admission":              {combined, true, "volumesnapshotcontents", "", "get list watch"},
 		"combined has one Lease":                             {combined, false, "leases", "pool-csi-example-com-admission", "create"},
 		"combined protects snapshots that are restored":      {combined, true, "volumesnapshots", "", "get list patch watch"},
+		"one node's watches no nodes":                        {node, true, "nodes", "", "get"},
+		"nor where drivers are":                              {node, true, "csinodes", "", "get"},
+		"it takes claims by patches":                         {node, true, "persistentvolumeclaims", "", "get list patch watch"},
+		"it elects nobody":                                   {node, false, "leases", "pool-csi-example-com", ""},
+		"it has its journal":                                 {node, false, "configmaps", "", "create get patch"},
+		"its Pod owns what it publishes":                     {node, false, "pods", "", "get"},
+		"and no ReplicaSet does":                             {node, false, "replicasets", "", ""},
+		"it has nothing to do with admission":                {node, false, "secrets", "pool-csi-example-com-admission", ""},
+		"admission apart from nodes has a Lease":             {apart, false, "leases", "pool-csi-example-com-admission", "create get update watch"},
+		"and keeps the authority":                            {apart, false, "secrets", "pool-csi-example-com-admission", "create get list update watch"},
 		"grants are not read unless the gate is on":          {combined, true, "referencegrants", "", ""},
 		"owners of the Pod are looked up":                    {combined, false, "replicasets", "", "get"},
 		"nobody may touch the CSIDriver":                     {combined, true, "csidrivers", "", ""},
@@ -153,7 +165,11 @@ func TestSecretsAreReadWhereClassesNameThem(t *testing.T) {
 
 // TestEveryRuleHasAReason: a comment above it says which code needs it.
 func TestEveryRuleHasAReason(t *testing.T) {
-	for name, text := range documents(t, template(t, "helm4", "testdata/values/split.yaml", apiVersions()...)) {
+	all := documents(t, template(t, "helm4", "testdata/values/split.yaml", apiVersions()...))
+	for name, text := range documents(t, template(t, "helm4", "testdata/values/distributed.yaml", apiVersions()...)) {
+		all[name+", distributed"] = text
+	}
+	for name, text := range all {
 		if !strings.HasPrefix(name, "Role ") && !strings.HasPrefix(name, "ClusterRole ") {
 			continue
 		}

@@ -1,5 +1,5 @@
 {{/*
-Arguments of Berth's container, from root and component: controller or admission. Only what differs from the program's defaults is passed, or
+Arguments of Berth's container, from root and component: controller, node or admission. Only what differs from the program's defaults is passed, or
 what this chart depends on.
 */}}
 {{- define "berth.args" -}}
@@ -16,10 +16,23 @@ what this chart depends on.
 - --driver-name={{ $v.driver.name }}
 {{- if ne .component "admission" }}
 - --csi-address={{ $v.driver.socket.directory }}/{{ $v.driver.socket.file }}
+{{- if eq .component "node" }}
+- --node-deployment
+{{- $d := $v.distributed }}
+{{- if not (kindIs "invalid" $d.immediateBinding) }}
+- --node-deployment-immediate-binding={{ $d.immediateBinding }}
+{{- end }}
+{{- with $d.baseDelay }}
+- --node-deployment-base-delay={{ . }}
+{{- end }}
+{{- with $d.maxDelay }}
+- --node-deployment-max-delay={{ . }}
+{{- end }}
+{{- end }}
 {{- include "berth.provisionerArgs" .root }}
 {{- if $v.capacity.enabled }}
 - --enable-capacity
-- --capacity-ownerref-level={{ $v.capacity.ownerrefLevel }}
+- --capacity-ownerref-level={{ include "berth.ownerLevel" .root }}
 - --capacity-for-immediate-binding={{ $v.capacity.forImmediateBinding }}
 {{- with $v.capacity.pollInterval }}
 - --capacity-poll-interval={{ . }}
@@ -37,7 +50,7 @@ what this chart depends on.
 {{- range $gate, $on := . }}{{ $gates = append $gates (printf "%s=%t" $gate $on) }}{{ end }}
 - --feature-gates={{ join "," $gates }}
 {{- end }}
-{{- if $v.leaderElection.enabled }}
+{{- if and $v.leaderElection.enabled (ne .component "node") }}
 - --leader-election
 - --leader-election-lease-duration={{ $v.leaderElection.leaseDuration }}
 - --leader-election-renew-deadline={{ $v.leaderElection.renewDeadline }}
@@ -59,6 +72,11 @@ what this chart depends on.
 {{- end }}
 - --logging-format={{ $v.log.format }}
 - -v={{ $v.log.level }}
+{{- end }}
+
+{{/* Which owner of a Pod owns the objects that it publishes. */}}
+{{- define "berth.ownerLevel" -}}
+{{- eq .Values.topology "distributed" | ternary .Values.distributed.capacityOwnerrefLevel .Values.capacity.ownerrefLevel }}
 {{- end }}
 
 {{- define "berth.provisionerArgs" -}}

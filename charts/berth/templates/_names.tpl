@@ -48,16 +48,26 @@
 {{- end }}
 
 {{- define "berth.admissionServiceAccount" -}}
-{{- if eq .Values.topology "split" }}
+{{- if ne .Values.topology "combined" }}
 {{- default (include "berth.admissionName" .) .Values.serviceAccount.admissionName }}
 {{- else }}
 {{- include "berth.serviceAccount" . }}
 {{- end }}
 {{- end }}
 
+{{/* What provisions: the Pods of the Deployment beside the driver, or one on each node. */}}
+{{- define "berth.mainComponent" -}}
+{{- if eq .Values.topology "distributed" }}node{{ else }}controller{{ end }}
+{{- end }}
+
+{{/* Not empty, if admission has a Deployment of its own. */}}
+{{- define "berth.admitsApart" -}}
+{{- if and .Values.admission.enabled (ne .Values.topology "combined") }}true{{ end }}
+{{- end }}
+
 {{/* What serves admission: the Pods of the Deployment beside the driver, or those of its own. */}}
 {{- define "berth.admissionComponent" -}}
-{{- if eq .Values.topology "split" }}admission{{ else }}controller{{ end }}
+{{- if ne .Values.topology "combined" }}admission{{ else }}controller{{ end }}
 {{- end }}
 
 {{/* The webhook configurations, as the flags name them. */}}

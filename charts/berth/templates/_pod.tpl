@@ -4,8 +4,8 @@ API server does not answer.
 */}}
 {{- define "berth.terminationGrace" -}}
 {{- $needed := 0 }}
-{{- if .root.Values.admission.enabled }}{{ $needed = .root.Values.admission.drainSeconds }}{{ end }}
-{{- if eq .component "controller" }}{{ $needed = max $needed .root.Values.provisioner.shutdownGraceSeconds }}{{ end }}
+{{- if and .root.Values.admission.enabled (ne .component "node") }}{{ $needed = .root.Values.admission.drainSeconds }}{{ end }}
+{{- if ne .component "admission" }}{{ $needed = max $needed .root.Values.provisioner.shutdownGraceSeconds }}{{ end }}
 {{- $needed = add $needed 15 }}
 {{- $given := .root.Values.terminationGracePeriodSeconds }}
 {{- if kindIs "invalid" $given }}
@@ -49,6 +49,12 @@ env:
     valueFrom:
       fieldRef:
         fieldPath: metadata.namespace
+  {{- if eq .component "node" }}
+  - name: NODE_NAME
+    valueFrom:
+      fieldRef:
+        fieldPath: spec.nodeName
+  {{- end }}
   {{- if ($resources.limits).memory }}
   - name: GOMEMLIMIT
     valueFrom:
@@ -98,7 +104,7 @@ resources:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 securityContext:
-  {{- toYaml $v.securityContext | nindent 2 }}
+  {{- eq .component "node" | ternary $v.distributed.securityContext $v.securityContext | toYaml | nindent 2 }}
 {{- $mounts := include "berth.mounts" . }}
 {{- if $mounts }}
 volumeMounts:
@@ -108,7 +114,7 @@ volumeMounts:
 
 {{- define "berth.mounts" -}}
 {{- $v := .root.Values }}
-{{- if eq .component "controller" }}
+{{- if ne .component "admission" }}
 - name: socket-dir
   mountPath: {{ $v.driver.socket.directory }}
 {{- end }}
@@ -139,7 +145,7 @@ volumeMounts:
   mountPath: /etc/berth/tracing
   readOnly: true
 {{- end }}
-{{- if eq .component "controller" }}
+{{- if ne .component "admission" }}
 {{- with $v.extraVolumeMounts }}
 {{ tpl (toYaml .) $.root }}
 {{- end }}
@@ -148,7 +154,7 @@ volumeMounts:
 
 {{- define "berth.volumes" -}}
 {{- $v := .root.Values }}
-{{- if eq .component "controller" }}
+{{- if ne .component "admission" }}
 - name: socket-dir
   {{- if $v.driver.external.hostPath }}
   hostPath:
@@ -218,7 +224,7 @@ volumeMounts:
   configMap:
     name: {{ include "berth.tracingName" .root }}
 {{- end }}
-{{- if eq .component "controller" }}
+{{- if ne .component "admission" }}
 {{- with $v.extraVolumes }}
 {{ tpl (toYaml .) $.root }}
 {{- end }}
@@ -276,8 +282,8 @@ The driver's container, as a list of none or one. Whatever form it is given in, 
 {{- end }}
 
 {{/*
-A Deployment's Pods, from root, component, and what is placed how: hostNetwork, nodeSelector, tolerations, affinity, spread, podLabels,
-podAnnotations.
+The Pods of a Deployment or of the DaemonSet, from root, component, and what is placed how: hostNetwork, nodeSelector, tolerations, affinity, spread,
+podLabels, podAnnotations, priorityClassName.
 */}}
 {{- define "berth.podTemplate" -}}
 {{- $v := .root.Values -}}
@@ -302,7 +308,7 @@ spec:
   {{- end }}
   serviceAccountName: {{ if eq .component "admission" }}{{ include "berth.admissionServiceAccount" .root }}{{ else }}{{ include "berth.serviceAccount" .root }}{{ end }}
   automountServiceAccountToken: {{ $v.serviceAccount.automount }}
-  {{- with $v.priorityClassName }}
+  {{- with .priorityClassName | default $v.priorityClassName }}
   priorityClassName: {{ . }}
   {{- end }}
   {{- with $v.runtimeClassName }}
@@ -335,7 +341,7 @@ spec:
     - {{ merge (dict) . (dict "labelSelector" (dict "matchLabels" (include "berth.selector" $ | fromYaml))) | toYaml | nindent 6 | trim }}
     {{- end }}
   {{- end }}
-  {{- if eq .component "controller" }}
+  {{- if ne .component "admission" }}
   {{- with $v.extraInitContainers }}
   initContainers:
     {{- include "berth.list" (dict "root" $.root "value" .) | nindent 4 }}
@@ -343,7 +349,7 @@ spec:
   {{- end }}
   containers:
     - {{ include "berth.container" . | nindent 6 | trim }}
-    {{- if eq .component "controller" }}
+    {{- if ne .component "admission" }}
     {{- with include "berth.driver" .root }}
     {{- . | nindent 4 }}
     {{- end }}
