@@ -110,13 +110,22 @@ func BerthMay(request *AuditEvent) bool {
 // BerthAccount creates a service account with the rights of Berth, if there is none of that name, and returns a
 // kubeconfig for it.
 func BerthAccount(ctx context.Context, c *ControlPlane, name string) (string, error) {
-	if err := ensureBerthAccount(ctx, c, name); err != nil {
+	return ensureAccount(ctx, c, name, clusterRules(name), namespaceRules(name))
+}
+
+// NodeAccount is BerthAccount for the Berth of one node in distributed mode, with the rights of the chart's DaemonSet.
+func NodeAccount(ctx context.Context, c *ControlPlane, name string) (string, error) {
+	return ensureAccount(ctx, c, name, nodeClusterRules(), nodeNamespaceRules())
+}
+
+func ensureAccount(ctx context.Context, c *ControlPlane, name string, cluster, local []rbacv1.PolicyRule) (string, error) {
+	if err := createAccount(ctx, c, name, cluster, local); err != nil {
 		return "", fmt.Errorf("service account %s/%s: %w", BerthNamespace, name, err)
 	}
 	return c.ServiceAccountKubeconfig(ctx, BerthNamespace, name)
 }
 
-func ensureBerthAccount(ctx context.Context, c *ControlPlane, name string) error {
+func createAccount(ctx context.Context, c *ControlPlane, name string, clusterRules, localRules []rbacv1.PolicyRule) error {
 	core, rbac := c.Client().CoreV1(), c.Client().RbacV1()
 	meta := metav1.ObjectMeta{Name: name}
 	local := metav1.ObjectMeta{Name: name, Namespace: BerthNamespace}
@@ -133,7 +142,7 @@ func ensureBerthAccount(ctx context.Context, c *ControlPlane, name string) error
 		return err
 	}
 	_, err = rbac.ClusterRoles().Create(ctx,
-		&rbacv1.ClusterRole{ObjectMeta: meta, Rules: clusterRules(name)}, metav1.CreateOptions{})
+		&rbacv1.ClusterRole{ObjectMeta: meta, Rules: clusterRules}, metav1.CreateOptions{})
 	if err = unlessExists(err); err != nil {
 		return err
 	}
@@ -144,7 +153,7 @@ func ensureBerthAccount(ctx context.Context, c *ControlPlane, name string) error
 		return err
 	}
 	_, err = rbac.Roles(BerthNamespace).Create(ctx,
-		&rbacv1.Role{ObjectMeta: local, Rules: namespaceRules(name)}, metav1.CreateOptions{})
+		&rbacv1.Role{ObjectMeta: local, Rules: localRules}, metav1.CreateOptions{})
 	if err = unlessExists(err); err != nil {
 		return err
 	}
