@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -59,6 +60,57 @@ func TestDataIsRestored(t *testing.T) {
 	s.deletes(volumes, "data", "restored", "homeless")
 	s.uninstall()
 	s.leavesNothing()
+}
+
+// TestADeviceIsRestored is the same for volumes that are devices.
+func TestADeviceIsRestored(t *testing.T) {
+	s := inCluster(t, "device")
+	s.install("--values", s.vendor())
+	s.registered()
+	const before, after = "written before the snapshot", "written after the snapshot "
+	length := strconv.Itoa(len(before))
+
+	s.claim("data", harness.Block)
+	s.device("writer", "data", "write", devicePath, before)
+	s.wrote("writer")
+	controller, err := s.DriverInPod(s.driver, s.onlyPod(s.name+"-berth"))
+	must(t, err)
+	snapshots, err := harness.NewSnapshotter(s.ControlPlane, controller)
+	must(t, err)
+	taken, err := snapshots.Take(t.Context(), s.namespace, "snapshot", "data")
+	must(t, err)
+	s.device("changer", "data", "write", devicePath, after, "head", devicePath, length)
+	if read := s.wrote("changer"); read != after+"\n" {
+		t.Errorf("the changed device holds %q", read)
+	}
+	s.claim("restored", harness.Block, harness.From(harness.SnapshotSource("", "snapshot")))
+	s.device("reader", "restored", "head", devicePath, length)
+	if read := s.wrote("reader"); read != before+"\n" {
+		t.Errorf("the restored device holds %q", read)
+	}
+
+	volumes := s.volumes("data", "restored")
+	for _, pod := range []string{"writer", "changer", "reader"} {
+		must(t, s.Client().CoreV1().Pods(s.namespace).Delete(t.Context(), pod, metav1.DeleteOptions{}))
+	}
+	must(t, snapshots.Drop(t.Context(), taken))
+	s.deletes(volumes, "data", "restored")
+	s.uninstall()
+	s.leavesNothing()
+}
+
+// devicePath is where a Pod has a volume that is a device.
+const devicePath = "/dev/data"
+
+// device is a scribe whose volume is a device. Devices belong to root.
+func (s *story) device(name, claim string, steps ...string) {
+	s.t.Helper()
+	s.scribePod(name, claim, func(pod *corev1.Pod) {
+		pod.Spec.SecurityContext = &corev1.PodSecurityContext{RunAsUser: new(int64(0))}
+		container := &pod.Spec.Containers[0]
+		container.VolumeDevices = []corev1.VolumeDevice{{Name: container.VolumeMounts[0].Name, DevicePath: devicePath}}
+		container.VolumeMounts = nil
+	}, steps...)
 }
 
 // refusesConversion looks at a refusal as a user's kubectl shows it.

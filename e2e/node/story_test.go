@@ -185,6 +185,11 @@ func (s *story) logs(ctx context.Context, pod *corev1.Pod, container string) str
 // scribe is a Pod that does what is written on a claim's volume at /data.
 func (s *story) scribe(name, claim string, steps ...string) *corev1.Pod {
 	s.t.Helper()
+	return s.scribePod(name, claim, func(*corev1.Pod) {}, steps...)
+}
+
+func (s *story) scribePod(name, claim string, edit func(*corev1.Pod), steps ...string) *corev1.Pod {
+	s.t.Helper()
 	pod := harness.Pod(s.namespace, name, claim)
 	pod.Spec.RestartPolicy = corev1.RestartPolicyNever
 	pod.Spec.TerminationGracePeriodSeconds = new(int64(5))
@@ -193,6 +198,7 @@ func (s *story) scribe(name, claim string, steps ...string) *corev1.Pod {
 		Name: "scribe", Image: "localhost/scribe:e2e", ImagePullPolicy: corev1.PullIfNotPresent, Args: steps,
 		VolumeMounts: []corev1.VolumeMount{{Name: pod.Spec.Volumes[0].Name, MountPath: "/data"}},
 	}}
+	edit(pod)
 	pod, err := s.Client().CoreV1().Pods(s.namespace).Create(s.t.Context(), pod, metav1.CreateOptions{})
 	must(s.t, err)
 	return pod

@@ -5,6 +5,7 @@ package node
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -119,11 +120,12 @@ func (r *stream) ends() figures {
 		return summary(r.created, r.bound, r.errs, r.unreviewed)
 	}
 	r.mu.Lock()
-	last := len(r.created)
+	last := slices.Collect(maps.Keys(r.created))
 	r.mu.Unlock()
 	// What was going on has had its effect on claims that came after it, too.
-	must(r.s.t, harness.Eventually(r.s.t.Context(), "ten more claims and all of them bound", func(context.Context) error {
-		if f := seen(); f.Claims < last+10 || len(f.Unbound) > 3 {
+	must(r.s.t, harness.Eventually(r.s.t.Context(), "all are bound, and ten more claims made", func(context.Context) error {
+		f := seen()
+		if f.Claims < len(last)+10 || slices.ContainsFunc(last, func(name string) bool { return slices.Contains(f.Unbound, name) }) {
 			return fmt.Errorf("%s", f)
 		}
 		return nil

@@ -2,6 +2,7 @@
 //
 //	write FILE TEXT    writes, and syncs to what is below
 //	read FILE          prints the content and a line feed
+//	head FILE N        prints the first N bytes and a line feed, of a device for example
 //	stay               waits for SIGTERM; without it the program ends
 //
 // A step that cannot be done ends it with exit code 1.
@@ -13,6 +14,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strconv"
 	"syscall"
 )
 
@@ -39,6 +41,11 @@ func run(steps []string, out io.Writer) error {
 			}
 			fmt.Fprintf(out, "%s\n", content)
 			steps = steps[2:]
+		case step == "head" && len(steps) > 2:
+			if err := head(steps[1], steps[2], out); err != nil {
+				return err
+			}
+			steps = steps[3:]
 		case step == "stay":
 			ends := make(chan os.Signal, 1)
 			signal.Notify(ends, syscall.SIGTERM, syscall.SIGINT)
@@ -49,6 +56,23 @@ func run(steps []string, out io.Writer) error {
 		}
 	}
 	return nil
+}
+
+func head(path, count string, out io.Writer) error {
+	n, err := strconv.ParseInt(count, 10, 64)
+	if err != nil {
+		return err
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	if _, err := io.CopyN(out, file, n); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(out)
+	return err
 }
 
 func write(path, text string) error {
