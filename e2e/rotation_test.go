@@ -392,9 +392,11 @@ func TestRotationIsFinishedByTheNextLeader(t *testing.T) {
 	p.load.kill(p.replicas[leader], p.service)
 	p.leading(leader)
 	p.start(leader, addresses[leader], due...)
+	p.service.Leave(addresses[other[leader]])
 	_, err = p.replicas[other[leader]].Stop(t.Context())
 	must(t, err)
 	p.start(other[leader], addresses[other[leader]], due...)
+	p.service.Return(addresses[other[leader]])
 
 	// Prepared: no leader gets on from here.
 	s.until(d, harness.PhasePrepared)

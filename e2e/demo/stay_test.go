@@ -47,7 +47,7 @@ func (r *recorder) String() string {
 
 func TestWhatItSaysToTypeCanBeTyped(t *testing.T) {
 	out := &recorder{}
-	err := withCluster(t.Context(), &screen{out: out}, t.TempDir(), demoDriver, func(ctx context.Context, screen *screen, world *harness.World) error {
+	err := withCluster(t.Context(), &screen{out: out}, t.TempDir(), demoConfig, func(ctx context.Context, screen *screen, world *harness.World) error {
 		ctx, stop := context.WithCancel(ctx)
 		defer stop()
 		staying := make(chan error, 1)

@@ -25,7 +25,8 @@ type Service struct {
 
 	mu   sync.Mutex
 	next int
-	open map[string]int // connections by replica
+	open map[string]int  // connections by replica
+	left map[string]bool // replicas that get no new connections
 }
 
 const (
@@ -41,7 +42,7 @@ func StartService(ctx context.Context, replicas ...string) (*Service, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start service: %w", err)
 	}
-	s := &Service{Address: listener.Addr().String(), listener: listener, replicas: slices.Clone(replicas), open: map[string]int{}}
+	s := &Service{Address: listener.Addr().String(), listener: listener, replicas: slices.Clone(replicas), open: map[string]int{}, left: map[string]bool{}}
 	s.ctx, s.stop = context.WithCancel(context.WithoutCancel(ctx))
 	s.running.Go(s.accept)
 	return s, nil
@@ -53,6 +54,20 @@ func (s *Service) Close() error {
 	err := s.listener.Close()
 	s.running.Wait()
 	return err
+}
+
+// Leave has a replica get no new connections: it is about to be told to end, upon which the endpoints leave it.
+func (s *Service) Leave(replica string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.left[replica] = true
+}
+
+// Return has a replica that left get connections again.
+func (s *Service) Return(replica string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.left, replica)
 }
 
 // Open is how many connections there are to a replica.
@@ -100,7 +115,10 @@ func (s *Service) dial() (string, net.Conn) {
 	defer cancel()
 	for {
 		for range s.replicas {
-			replica := s.turn()
+			replica, left := s.turn()
+			if left {
+				continue
+			}
 			if server, err := new(net.Dialer).DialContext(ctx, "tcp", replica); err == nil {
 				s.count(replica, 1)
 				return replica, server
@@ -114,12 +132,13 @@ func (s *Service) dial() (string, net.Conn) {
 	}
 }
 
-// turn is whose turn it is.
-func (s *Service) turn() string {
+// turn is whose turn it is, and whether that one has left.
+func (s *Service) turn() (replica string, left bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.next++
-	return s.replicas[s.next%len(s.replicas)]
+	replica = s.replicas[s.next%len(s.replicas)]
+	return replica, s.left[replica]
 }
 
 func (s *Service) count(replica string, change int) {
