@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"slices"
 	"strconv"
@@ -347,6 +348,21 @@ func (p *pair) start(name, address string, flags ...string) {
 	p.ready(p.replicas[name])
 }
 
+// leavesService takes a replica out of the Service as endpoints do: once it says that it is not ready, not before it is told to end.
+func (p *pair) leavesService(name, address string) <-chan error {
+	left, replica := make(chan error, 1), p.replicas[name]
+	go func() {
+		left <- harness.Eventually(p.t.Context(), "the replica is not ready any more", func(ctx context.Context) error {
+			if code, _, err := replica.Get(ctx, "/readyz"); err == nil && code == http.StatusOK {
+				return errors.New("it is ready")
+			}
+			return nil
+		})
+		p.service.Leave(address)
+	}()
+	return left
+}
+
 // killed kills the replica that leads, and starts it again when another one leads: before, it would lead again itself, for its Lease tells
 // one life of a name from another as little as a StatefulSet's Pods do.
 func (p *pair) killed() {
@@ -392,9 +408,10 @@ func TestRotationIsFinishedByTheNextLeader(t *testing.T) {
 	p.load.kill(p.replicas[leader], p.service)
 	p.leading(leader)
 	p.start(leader, addresses[leader], due...)
-	p.service.Leave(addresses[other[leader]])
+	left := p.leavesService(other[leader], addresses[other[leader]])
 	_, err = p.replicas[other[leader]].Stop(t.Context())
 	must(t, err)
+	must(t, <-left)
 	p.start(other[leader], addresses[other[leader]], due...)
 	p.service.Return(addresses[other[leader]])
 

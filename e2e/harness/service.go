@@ -56,7 +56,7 @@ func (s *Service) Close() error {
 	return err
 }
 
-// Leave has a replica get no new connections: it is about to be told to end, upon which the endpoints leave it.
+// Leave has a replica get no new connections: it is not ready any more, upon which endpoints go.
 func (s *Service) Leave(replica string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -84,9 +84,9 @@ func TestUpgradesAreNotNoticed(t *testing.T) {
 	s.leavesNothing()
 }
 
-// handOver is what a pause may last on a machine that is several times slower than ours, where it takes half a second. A lease that is left to expire
-// takes longer.
-const handOver = 8 * time.Second
+// handOver is what a pause may last on a machine that is several times slower than ours, where it takes half a second. A lease that is looked at now and then,
+// or left to expire, takes longer.
+const handOver = 4 * time.Second
 
 // certificates makes an authority and a serving certificate for the release's Service, as an administrator may have them.
 func (s *story) certificates() (authority []byte, serving map[string][]byte) {
